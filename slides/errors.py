@@ -1,0 +1,44 @@
+"""Errors of the slide layer.
+
+::
+
+    SlideError
+    ├── SlideNotFoundError    nothing readable stands at the address
+    ├── NotASlideError        no reader knows the file
+    ├── DamagedSlideError     a slide, but broken: truncated, unreadable tiles
+    ├── MissingMppError       no scale in the header and none given
+    ├── BadMppError           a scale that no microscope has
+    └── RegionError           a region or scale that cannot be read
+
+No message names a file or quotes a header: both may hold patient data.
+"""
+
+from __future__ import annotations
+
+
+class SlideError(Exception):
+    """Base of every error of the slide layer."""
+
+
+class SlideNotFoundError(SlideError):
+    """Nothing readable stands at the address."""
+
+
+class NotASlideError(SlideError):
+    """No reader knows the file."""
+
+
+class DamagedSlideError(SlideError):
+    """The slide is truncated or a part of it cannot be decoded."""
+
+
+class MissingMppError(SlideError):
+    """The slide states no scale and the caller gave none."""
+
+
+class BadMppError(SlideError):
+    """A scale that is not a positive, plausible number of micrometres per pixel."""
+
+
+class RegionError(SlideError):
+    """A region or scale that cannot be read, such as an empty one."""

@@ -1,0 +1,1 @@
+"""One module a reader; they do not know each other."""
