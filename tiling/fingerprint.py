@@ -1,0 +1,22 @@
+"""Names that follow from content: the same inputs give the same fingerprint, on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+
+def fingerprint(**parts: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Hash named JSON values.
+
+    Args:
+        **parts: Values that JSON can hold; order does not matter.
+
+    Returns:
+        SHA-256 as 64 hex digits.
+
+    >>> fingerprint(a=1, b=2) == fingerprint(b=2, a=1)
+    True
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

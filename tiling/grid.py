@@ -1,0 +1,106 @@
+"""Tiles as pure geometry: what to cut where, exact in micrometres, without any pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slides import Mpp
+from tiling.errors import SpecError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SMALLEST_PX, LARGEST_PX = 16, 4096
+UM2_PER_MM2 = 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class TileSpec:
+    """How to tile one zoom.
+
+    Raises:
+        SpecError: If a value cannot be met.
+    """
+
+    mpp: float
+    """Scale of the tiles in micrometres per pixel."""
+    px: int = 224
+    """Side of a tile in pixels; 224 is what most pathology encoders take."""
+    overlap: int = 0
+    """Pixels that neighbours share."""
+    min_tissue: float = 0.25
+    """Least share of tissue of a tile that is kept; a quarter keeps the invasive edge and drops empty glass."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be cut.
+
+        Raises:
+            SpecError: If a value cannot be met.
+        """
+        Mpp.square(self.mpp)
+        if not SMALLEST_PX <= self.px <= LARGEST_PX:
+            msg = f"a tile side of {self.px} px is outside of {SMALLEST_PX} to {LARGEST_PX}"
+            raise SpecError(msg)
+        if not 0 <= self.overlap < self.px:
+            msg = f"an overlap of {self.overlap} px does not fit tiles of {self.px} px"
+            raise SpecError(msg)
+        if not 0 <= self.min_tissue <= 1:
+            msg = f"the least tissue share must lie between 0 and 1, not {self.min_tissue}"
+            raise SpecError(msg)
+
+    @property
+    def stride(self) -> int:
+        """Pixels from one tile to the next."""
+        return self.px - self.overlap
+
+
+@dataclass(frozen=True, slots=True)
+class TileGrid:
+    """The kept tiles of one zoom, row by row."""
+
+    spec: TileSpec
+    mpp0: Mpp
+    """Scale of level 0."""
+    origin: tuple[int, int]
+    """Level-0 x, y of cell (0, 0): the top left of the scanned part."""
+    shape: tuple[int, int]
+    """Rows and columns of the full grid, kept or not."""
+    cells: NDArray[np.int32] = field(repr=False)
+    """Row and column of each kept tile, [N, 2]."""
+    tissue: NDArray[np.float32] = field(repr=False)
+    """Tissue share of each kept tile, [N]."""
+    parent: NDArray[np.int64] = field(repr=False)
+    """Index of the tile of the next coarser grid that holds this tile's centre, -1 where there is none, [N]."""
+
+    def __len__(self) -> int:
+        """How many tiles are kept."""
+        return len(self.cells)
+
+    @property
+    def mpp(self) -> float:
+        """Scale of the tiles in micrometres per pixel."""
+        return self.spec.mpp
+
+    @property
+    def step(self) -> tuple[float, float]:
+        """Level-0 pixels from one tile to the next, in x and y; a fraction where the scales do not divide."""
+        return self.spec.stride * self.mpp / self.mpp0.x, self.spec.stride * self.mpp / self.mpp0.y
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Level-0 pixels that a tile covers, in x and y."""
+        return self.spec.px * self.mpp / self.mpp0.x, self.spec.px * self.mpp / self.mpp0.y
+
+    @property
+    def coords(self) -> NDArray[np.int64]:
+        """Top left of each tile in level-0 pixels (x, y), [N, 2]; rounded once, so that no error adds up."""
+        exact = np.array(self.origin) + self.cells[:, ::-1] * np.array(self.step)
+        return np.asarray(np.rint(exact), np.int64)
+
+    @property
+    def tile_area_mm2(self) -> float:
+        """Area of one tile in square millimetres."""
+        return (self.spec.px * self.mpp) ** 2 / UM2_PER_MM2
