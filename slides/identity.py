@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +18,7 @@ import tifffile
 from slides.errors import DamagedSlideError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -68,9 +68,23 @@ def _compute(path: Path, size: Size, pixels: Callable[[], NDArray[np.uint8]]) ->
     return digest.hexdigest()
 
 
+@contextmanager
+def nameless_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF so that the library cannot write the file's name, which may be a patient's, into logs.
+
+    Args:
+        path: The file.
+
+    Yields:
+        The open file.
+    """
+    with path.open("rb") as file, tifffile.TiffFile(file, name="slide") as tiff:
+        yield tiff
+
+
 def _tiff_spans(path: Path, size: Size) -> list[tuple[int, int]] | None:
     """Offset and length of every level-0 tile, in the order of the tile index; None for a file that is no TIFF."""
-    with suppress(tifffile.TiffFileError, OSError, ValueError), tifffile.TiffFile(path) as tiff:
+    with suppress(tifffile.TiffFileError, OSError, ValueError), nameless_tiff(path) as tiff:
         for page in tiff.pages:
             if page.shape[:2] == (size.height, size.width) and len(page.dataoffsets) > 0:
                 return list(zip(page.dataoffsets, page.databytecounts, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from slides.errors import MissingMppError
 from slides.geometry import Region, Size
@@ -22,6 +22,13 @@ class Address:
     location: str
     mpp0: Mpp | None = None
     """Scale of level 0 as the caller states it; it wins over the header."""
+    decode: Literal["fast", "exact"] = "fast"
+    """`fast` lets a JPEG decoder shrink by 2, 4 or 8 while decoding; `exact` decodes in full and averages areas."""
+
+    @property
+    def path(self) -> Path:
+        """The address as a path of this machine."""
+        return Path(self.location)
 
     @classmethod
     def of(cls, where: Address | str | Path, mpp0: Mpp | float | None = None) -> Address:
@@ -35,7 +42,7 @@ class Address:
             The address, absolute for local paths so that it means the same in every process.
         """
         if isinstance(where, Address):
-            return where if mpp0 is None else cls(where.location, Mpp.of(mpp0))
+            return where if mpp0 is None else dataclasses.replace(where, mpp0=Mpp.of(mpp0))
         return cls(str(Path(where).absolute()), None if mpp0 is None else Mpp.of(mpp0))
 
 
@@ -66,6 +73,8 @@ class SlideInfo:
     content_hash: str
     """SHA-256, 64 hex digits, of the pixel data alone: the same for a copy without label and header."""
     warnings: tuple[str, ...] = ()
+    decode: str = "full"
+    """`fast`: the reader may shrink while decoding; `exact`: the caller forbade it; `full`: it cannot."""
 
     def require_mpp(self) -> Mpp:
         """The scale of level 0.

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from slides.errors import NotASlideError, SlideNotFoundError
 from slides.info import Address
+from slides.tiff_header import require_whole_tiff
 
 if TYPE_CHECKING:
     from slides.slide import Slide
 
 READERS = {
+    "tiff-jpeg": "slides.formats.tiff_jpeg:TiffJpegReader",
     "openslide": "slides.formats.openslide:OpenSlideReader",
 }
 """Reader name -> "module:class", asked in this order after the readers of other distributions."""
@@ -46,10 +48,12 @@ def open_slide(where: Address | str | Path) -> Slide:
         NotASlideError: If no reader knows it.
     """
     address = Address.of(where)
-    path = Path(address.location)
+    path = address.path
     if not path.exists():
         msg = "there is no file or folder at the slide's address"
         raise SlideNotFoundError(msg)
+    if path.is_file():
+        require_whole_tiff(path)
     for target in _targets():
         reader = _load(target)
         reason = reader.detect(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 import cv2
@@ -29,27 +30,63 @@ SAME_SCALE = 1.005
 """A level up to 0.5 % coarser than asked for still serves: vendors round downsamples that much."""
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A resolution that a reader can deliver: a level, perhaps shrunk while it is decoded."""
+
+    level: int
+    shrink: int
+    """Pixels of the level for one of the source: 1, or 2, 4, 8 inside a JPEG decoder."""
+    downsample: float
+    """Level-0 pixels for one pixel of the source."""
+
+    @property
+    def decode(self) -> str:
+        """How pixels come to be, for provenance: `full` or `dct-1/2` and so on."""
+        return "full" if self.shrink == 1 else f"dct-1/{self.shrink}"
+
+
 class Slide(ABC):
     """An open slide. Thread-safe; never sent to another process, only its address is.
 
-    A reader implements `_read_level` and `close`; clipping, scale and size are decided here, once, for all formats.
+    A reader implements `_read_source` and `close`; clipping, scale and size are decided here, once, for all formats.
     """
 
     info: SlideInfo
+    sources: tuple[Source, ...]
+    reads_sparsely: bool = False
+    """Whether regions far apart can be read together without paying for what lies between them."""
 
     @abstractmethod
-    def _read_level(self, level: int, x: int, y: int, size: Size) -> NDArray[np.uint8]:
-        """Pixels of one level.
+    def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
+        """Pixels of one source.
 
         Args:
-            level: Which level.
+            source: Which.
             x: Left edge in level-0 pixels.
             y: Top edge in level-0 pixels.
-            size: How many pixels of that level.
+            size: How many pixels of that source.
 
         Returns:
             RGB, [size.height, size.width, 3]; white outside of the scanned area.
         """
+
+    def _read_covering(
+        self, source: Source, regions: Sequence[Region], corner: tuple[int, int], size: Size
+    ) -> NDArray[np.uint8]:
+        """Pixels of a source over several regions; a reader may leave undecoded what no region touches.
+
+        Args:
+            source: Which.
+            regions: Where pixels are needed, in level-0 pixels.
+            corner: Left and top edge of the result in level-0 pixels.
+            size: How many pixels of that source.
+
+        Returns:
+            RGB, [size.height, size.width, 3].
+        """
+        del regions
+        return self._read_source(source, corner[0], corner[1], size)
 
     @abstractmethod
     def close(self) -> None:
@@ -97,15 +134,15 @@ class Slide(ABC):
         Raises:
             RegionError: If the read would be absurdly large.
         """
-        level = self._best_level(min(regions[0].width / wanted.width, regions[0].height / wanted.height))
-        downsample = self.info.levels[level].downsample
+        source = self.source_for(min(regions[0].width / wanted.width, regions[0].height / wanted.height))
+        downsample = source.downsample
         left, top = min(r.x for r in regions), min(r.y for r in regions)
         right, bottom = max(r.right for r in regions), max(r.bottom for r in regions)
         native = Size(max(1, math.ceil((right - left) / downsample)), max(1, math.ceil((bottom - top) / downsample)))
         if max(native.width * native.height, len(regions) * wanted.width * wanted.height) > MAX_READ_PX:
             msg = f"a read of {native.width} x {native.height} px is more than one read may return"
             raise RegionError(msg)
-        pixels = self._read_level(level, left, top, native)
+        pixels = self._read_covering(source, regions, (left, top), native)
         tiles = np.empty((len(regions), wanted.height, wanted.width, 3), np.uint8)
         for tile, region in zip(tiles, regions, strict=True):
             x, y = round((region.x - left) / downsample), round((region.y - top) / downsample)
@@ -125,28 +162,33 @@ class Slide(ABC):
         size = self.info.size
         factor = max(1.0, max(size.width, size.height) / max_side)
         wanted = Size(max(1, round(size.width / factor)), max(1, round(size.height / factor)))
-        level = self._best_level(factor)
-        rows = max(1, STRIP_PX // self.info.levels[level].size.width)
-        scale = self.info.levels[level].size.height / wanted.height
-        step = max(1, int(rows / scale))
-        strips = [
-            self._thumbnail_strip(level, top, min(step, wanted.height - top), wanted)
-            for top in range(0, wanted.height, step)
-        ]
-        return np.concatenate(strips)
+        source = self.source_for(factor)
+        rows = max(1, int(STRIP_PX * source.downsample**2 / (size.width * factor)))
+        tops = range(0, wanted.height, rows)
+        return np.concatenate([
+            self._thumbnail_rows(source, top, min(rows, wanted.height - top), wanted) for top in tops
+        ])
 
-    def _thumbnail_strip(self, level: int, top: int, rows: int, wanted: Size) -> NDArray[np.uint8]:
-        """Rows `top` to `top + rows` of a thumbnail: only so much of a slide without a pyramid is ever in memory."""
-        source = self.info.levels[level]
-        first = round(top * source.size.height / wanted.height)
-        last = max(first + 1, round((top + rows) * source.size.height / wanted.height))
-        part = self._read_level(level, 0, round(first * source.downsample), Size(source.size.width, last - first))
-        return resample(part, Size(wanted.width, rows))
+    def _thumbnail_rows(self, source: Source, top: int, rows: int, wanted: Size) -> NDArray[np.uint8]:
+        """Some rows of a thumbnail: only so much of a slide without a pyramid is ever in memory."""
+        size = self.info.size
+        first, last = (round(row * size.height / wanted.height) for row in (top, top + rows))
+        native = Size(max(1, round(size.width / source.downsample)), max(1, round((last - first) / source.downsample)))
+        return resample(self._read_source(source, 0, first, native), Size(wanted.width, rows))
 
-    def _best_level(self, downsample: float) -> int:
-        """The coarsest level that is still at least as fine as asked for."""
-        fine = [i for i, level in enumerate(self.info.levels) if level.downsample <= downsample * SAME_SCALE]
-        return max(fine, key=lambda i: self.info.levels[i].downsample, default=0)
+    def source_for(self, downsample: float) -> Source:
+        """The source to read from: the coarsest that is at least as fine as asked for, the least shrunk among equals.
+
+        Args:
+            downsample: Level-0 pixels for one pixel of the result.
+
+        Returns:
+            The source.
+        """
+        fine = [source for source in self.sources if source.downsample <= downsample * SAME_SCALE]
+        coarsest = max((source.downsample for source in fine), default=0.0)
+        equals = [source for source in fine if source.downsample * SAME_SCALE >= coarsest]
+        return min(equals, key=lambda source: source.shrink, default=self.sources[0])
 
     def __enter__(self) -> Self:
         """Use the slide in a with statement."""

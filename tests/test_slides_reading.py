@@ -27,7 +27,7 @@ from slides import (
     SlideNotFoundError,
     open_slide,
 )
-from slides.formats.openslide import scale
+from slides.header import scale
 from slides.testing import draw, write_slide
 
 

@@ -126,20 +126,35 @@ def _inside(grid: TileGrid, block: Block, zoom: int) -> NDArray[np.int64]:
 def _canvas(
     slide: Slide, family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[np.int64]]
 ) -> NDArray[np.uint8]:
-    """The block's tiles of the finest zoom side by side; only stretches that some tile needs are read, row by row."""
-    finest, (top, bottom), (left, right) = family[0], block.rows[0], block.cols[0]
-    bottom, right = min(bottom, _last(finest, family, 0)), min(right, _last(finest, family, 1))
+    """The block's cells of the finest zoom side by side; only those that some tile of any zoom needs are read."""
+    finest, (top, left) = family[0], (block.rows[0][0], block.cols[0][0])
+    needed = _needed(family, block, chosen)
     px = finest.spec.px
-    canvas = np.full(((bottom - top) * px, (right - left) * px, 3), GLASS, np.uint8)
-    for row in range(top, bottom):
-        needed = _needed(family, chosen, row)
-        if needed is None:
-            continue
-        tiles = slide.read_tiles([region(finest, row, col) for col in range(*needed)], Size(px, px))
-        strip = tiles.transpose(1, 0, 2, 3).reshape(px, -1, 3)
-        y, x = (row - top) * px, (needed[0] - left) * px
-        canvas[y : y + px, x : x + strip.shape[1]] = strip
+    canvas = np.full((needed.shape[0] * px, needed.shape[1] * px, 3), GLASS, np.uint8)
+    rows = (
+        [np.argwhere(needed)]
+        if slide.reads_sparsely
+        else np.split(np.argwhere(needed), np.cumsum(needed.sum(axis=1))[:-1])
+    )
+    for cells in filter(len, rows):
+        tiles = slide.read_tiles([region(finest, top + int(r), left + int(c)) for r, c in cells], Size(px, px))
+        for (row, col), tile in zip(cells, tiles, strict=True):
+            canvas[row * px : (row + 1) * px, col * px : (col + 1) * px] = tile
     return canvas
+
+
+def _needed(family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
+    """Cells of the finest zoom, [rows, columns] of the block, that lie under a chosen tile of any zoom."""
+    (top, bottom), (left, right) = block.rows[0], block.cols[0]
+    needed = np.zeros((bottom - top, right - left), np.bool_)
+    for grid, index in zip(family, chosen, strict=True):
+        ratio = round(grid.mpp / family[0].mpp)
+        for row, col in grid.cells[index] * ratio - np.array([top, left]):
+            needed[row : row + ratio, col : col + ratio] = True
+    used = np.argwhere(needed)
+    height, width = (used.max(axis=0) + 1) if len(used) else (1, 1)
+    coarsest = round(family[-1].mpp / family[0].mpp)  # a whole number of coarse tiles, so that averaging comes out even
+    return needed[: -(-int(height) // coarsest) * coarsest, : -(-int(width) // coarsest) * coarsest]
 
 
 def region(grid: TileGrid, row: int, col: int) -> Region:
@@ -156,22 +171,6 @@ def region(grid: TileGrid, row: int, col: int) -> Region:
     x, y = grid.origin[0] + col * grid.step[0], grid.origin[1] + row * grid.step[1]
     left, top = round(x), round(y)
     return Region(left, top, round(x + grid.extent[0]) - left, round(y + grid.extent[1]) - top)
-
-
-def _last(finest: TileGrid, family: Sequence[TileGrid], axis: int) -> int:
-    """First row or column of the finest grid that no tile of any zoom reaches."""
-    return max(grid.shape[axis] * round(grid.mpp / finest.mpp) for grid in family)
-
-
-def _needed(family: Sequence[TileGrid], chosen: Sequence[NDArray[np.int64]], row: int) -> tuple[int, int] | None:
-    """First and last + 1 column of the finest grid that the tiles of a block need in a row."""
-    spans = []
-    for grid, index in zip(family, chosen, strict=True):
-        ratio = round(grid.mpp / family[0].mpp)
-        cols = grid.cells[index][grid.cells[index][:, 0] == row // ratio][:, 1]
-        if len(cols):
-            spans.append((int(cols.min()) * ratio, (int(cols.max()) + 1) * ratio))
-    return (min(s[0] for s in spans), max(s[1] for s in spans)) if spans else None
 
 
 def _box(image: NDArray[np.uint8], ratio: int) -> NDArray[np.uint8]:

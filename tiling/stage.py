@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from slides import Address, SlideInfo, open_slide
 from tiling import store as layout
@@ -20,6 +20,8 @@ from tiling.tissue import TissueSpec, segment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from slides import Slide
 
 Keep = Literal["jpeg", "raw", "no"]
 DEFAULT_ZOOMS = (0.5, 1.0, 2.0)
@@ -73,14 +75,21 @@ def tile(
         if is_committed(final):
             return layout.TileStore(final)
         mask = segment(slide)
-    grids = plan(info, specs, mask)
-    ratios = {f"{grid.mpp:g}": round(grid.mpp / family[0].mpp) for family in families(grids) for grid in family}
-    about = {"keep": keep, "quality": DEFAULT_QUALITY, "ratios": ratios, "provenance": _provenance(info, name)}
+        grids = plan(info, specs, mask)
+        groups = families(grids)
+        provenance = _provenance(info, name) | {"decode": {f"{g[0].mpp:g}": _decode(slide, g[0]) for g in groups}}
+    ratios = {f"{grid.mpp:g}": round(grid.mpp / group[0].mpp) for group in groups for grid in group}
+    about = {"keep": keep, "quality": DEFAULT_QUALITY, "ratios": ratios, "provenance": provenance}
     with staged(final, kind=layout.KIND, fingerprint=name) as folder:
         layout.create(folder, info, grids, mask, about)
         if keep != "no":
             _cut_all(address, grids, folder, pool, progress)
     return layout.TileStore(final)
+
+
+def _decode(slide: Slide, grid: TileGrid) -> str:
+    """How the pixels of a grid are made: `full`, or `dct-1/2` for scaled decoding, then area average or linear."""
+    return slide.source_for(min(grid.extent) / grid.spec.px).decode
 
 
 def stage_fingerprint(info: SlideInfo, specs: Sequence[TileSpec], keep: str) -> str:
@@ -100,6 +109,7 @@ def stage_fingerprint(info: SlideInfo, specs: Sequence[TileSpec], keep: str) -> 
         format=layout.FORMAT,
         slide=info.content_hash,
         reader=info.reader,
+        decode=info.decode,
         mpp0=[mpp0.x, mpp0.y],
         specs=sorted((asdict(spec) for spec in specs), key=lambda spec: float(spec["mpp"])),
         tissue=asdict(TissueSpec()),
@@ -108,7 +118,7 @@ def stage_fingerprint(info: SlideInfo, specs: Sequence[TileSpec], keep: str) -> 
     )
 
 
-def _provenance(info: SlideInfo, name: str) -> dict[str, str | None]:
+def _provenance(info: SlideInfo, name: str) -> dict[str, Any]:
     return {"slide": info.content_hash, "tiles": name, "reader": info.reader, "mpp_source": info.mpp_source}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,22 +12,17 @@ from openslide import lowlevel
 
 from slides.color import over_white
 from slides.dicom_photometric import jpeg_is_ycbcr_called_rgb
-from slides.errors import BadMppError, DamagedSlideError
+from slides.errors import DamagedSlideError
 from slides.geometry import Region, Size
+from slides.header import number, scale
 from slides.identity import content_hash
 from slides.info import Address, Level, SlideInfo
-from slides.slide import Slide
-from slides.units import Mpp
+from slides.slide import Slide, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
-
-OBJECTIVE_TIMES_MPP = 10.0
-"""A 20x objective gives about 0.5 um/px, a 40x one 0.25: scanners' convention, used when nothing better is stated."""
-HEADER_DISAGREES = 1.3
-"""Header scale and objective power further apart than this factor are reported."""
 
 
 class OpenSlideReader(Slide):
@@ -43,7 +37,7 @@ class OpenSlideReader(Slide):
     """
 
     def __init__(self, address: Address, reason: str) -> None:
-        path = entry_file(Path(address.location))
+        path = entry_file(address.path)
         try:
             self._handle = openslide.OpenSlide(str(path))
         except openslide.OpenSlideError as error:
@@ -54,6 +48,7 @@ class OpenSlideReader(Slide):
                 path
             )
             self.info = self._describe(address, path, reason)
+            self.sources = tuple(Source(i, 1, level.downsample) for i, level in enumerate(self.info.levels))
         except BaseException:
             self._handle.close()
             raise
@@ -74,6 +69,9 @@ class OpenSlideReader(Slide):
     def close(self) -> None:
         """Release the file."""
         self._handle.close()
+
+    def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
+        return self._read_level(source.level, x, y, size)
 
     def _read_level(self, level: int, x: int, y: int, size: Size) -> NDArray[np.uint8]:
         buffer = np.empty((size.height, size.width, 4), np.uint8)
@@ -106,7 +104,7 @@ class OpenSlideReader(Slide):
             reader_reason=reason,
             levels=levels,
             bounds=_bounds(properties, size),
-            objective_power=_number(properties.get("openslide.objective-power")),
+            objective_power=number(properties.get("openslide.objective-power")),
             content_hash=content_hash(path, size, self._fallback_pixels),
             warnings=tuple(warnings),
         )
@@ -132,60 +130,12 @@ def entry_file(path: Path) -> Path:
     return next((file for file in sorted(path.glob("*.dcm")) if openslide.OpenSlide.detect_format(str(file))), path)
 
 
-def scale(address: Address, properties: Mapping[str, str]) -> tuple[Mpp | None, str, list[str]]:
-    """The scale of level 0: the caller's, else the header's, else from the objective power, else none.
-
-    Args:
-        address: Holds the caller's scale, if any.
-        properties: OpenSlide's properties.
-
-    Returns:
-        The scale or None, where it came from, and warnings.
-    """
-    warnings: list[str] = []
-    power = _number(properties.get("openslide.objective-power"))
-    header = _header_mpp(properties, warnings)
-    if address.mpp0 is not None:
-        return address.mpp0, "caller", warnings
-    if header is not None:
-        if power and not 1 / HEADER_DISAGREES < header.x * power / OBJECTIVE_TIMES_MPP < HEADER_DISAGREES:
-            warnings.append(f"the header says {header.x:g} um/px, which does not fit its objective power of {power:g}x")
-        return header, "header", warnings
-    if power:
-        with suppress(BadMppError):
-            warnings.append(
-                f"no pixel size in the header; {OBJECTIVE_TIMES_MPP / power:g} um/px was taken from the objective power"
-            )
-            return Mpp.square(OBJECTIVE_TIMES_MPP / power), "objective-power", warnings
-    return None, "none", warnings
-
-
-def _header_mpp(properties: Mapping[str, str], warnings: list[str]) -> Mpp | None:
-    """The header's scale where it is plausible."""
-    x, y = (_number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
-    if x is None or y is None:
-        return None
-    try:
-        return Mpp(x, y)
-    except BadMppError as error:
-        warnings.append(f"the header's pixel size was ignored: {error}")
-        return None
-
-
 def _bounds(properties: Mapping[str, str], size: Size) -> Region:
     """The scanned part, the whole slide where the vendor does not say."""
     keys = ("x", "y", "width", "height")
-    values = [_number(properties.get(f"openslide.bounds-{key}")) for key in keys]
+    values = [number(properties.get(f"openslide.bounds-{key}")) for key in keys]
     if any(value is None for value in values):
         return Region.whole(size)
     x, y, width, height = (int(value or 0) for value in values)
     inside = Region(x, y, width, height).clipped(Region.whole(size)) if width > 0 and height > 0 else None
     return inside or Region.whole(size)
-
-
-def _number(text: str | None) -> float | None:
-    """A number of the header, or None for anything else."""
-    try:
-        return float(text) if text is not None else None
-    except ValueError:
-        return None

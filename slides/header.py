@@ -1,0 +1,116 @@
+"""The scale of level 0: what headers say of it, and in which order they are believed."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from slides.errors import BadMppError
+from slides.units import Mpp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import tifffile
+
+    from slides.info import Address
+
+OBJECTIVE_TIMES_MPP = 10.0
+"""A 20x objective gives about 0.5 um/px, a 40x one 0.25: scanners' convention, used when nothing better is stated."""
+HEADER_DISAGREES = 1.3
+"""Header scale and objective power further apart than this factor are reported."""
+UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
+"""Micrometres in a TIFF resolution unit: inch, centimetre."""
+
+
+def scale(address: Address, properties: Mapping[str, str]) -> tuple[Mpp | None, str, list[str]]:
+    """The scale of level 0: the caller's, else the header's, else from the objective power, else none.
+
+    Args:
+        address: Holds the caller's scale, if any.
+        properties: OpenSlide's properties.
+
+    Returns:
+        The scale or None, where it came from, and warnings.
+    """
+    warnings: list[str] = []
+    power = number(properties.get("openslide.objective-power"))
+    header = _header_mpp(properties, warnings)
+    if address.mpp0 is not None:
+        return address.mpp0, "caller", warnings
+    if header is not None:
+        if power and not 1 / HEADER_DISAGREES < header.x * power / OBJECTIVE_TIMES_MPP < HEADER_DISAGREES:
+            warnings.append(f"the header says {header.x:g} um/px, which does not fit its objective power of {power:g}x")
+        return header, "header", warnings
+    if power:
+        with suppress(BadMppError):
+            warnings.append(
+                f"no pixel size in the header; {OBJECTIVE_TIMES_MPP / power:g} um/px was taken from the objective power"
+            )
+            return Mpp.square(OBJECTIVE_TIMES_MPP / power), "objective-power", warnings
+    return None, "none", warnings
+
+
+def _header_mpp(properties: Mapping[str, str], warnings: list[str]) -> Mpp | None:
+    """The header's scale where it is plausible."""
+    x, y = (number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
+    if x is None or y is None:
+        return None
+    try:
+        return Mpp(x, y)
+    except BadMppError as error:
+        warnings.append(f"the header's pixel size was ignored: {error}")
+        return None
+
+
+def number(text: str | None) -> float | None:
+    """A number of the header.
+
+    Args:
+        text: The header's text.
+
+    Returns:
+        The number, or None for anything else.
+    """
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def aperio_properties(description: str) -> dict[str, str] | None:
+    """Scale and objective power of an Aperio description; nothing else of it is ever looked at.
+
+    Args:
+        description: The ImageDescription of the first page.
+
+    Returns:
+        OpenSlide's names for what is there, or None for a file that is not Aperio's.
+    """
+    if not description.startswith("Aperio"):
+        return None
+    found = {"openslide.vendor": "aperio"}
+    for key, names in (("MPP", ("mpp-x", "mpp-y")), ("AppMag", ("objective-power",))):
+        match = re.search(rf"\|\s*{key}\s*=\s*([^|]*)", description)
+        if match:
+            found |= {f"openslide.{name}": match[1].strip() for name in names}
+    return found
+
+
+def resolution_properties(page: tifffile.TiffPage) -> dict[str, str]:
+    """Scale by the TIFF resolution tags of a pyramid of no vendor.
+
+    Args:
+        page: The full-size page.
+
+    Returns:
+        OpenSlide's names for what is there.
+    """
+    found = {"openslide.vendor": "generic-tiff"}
+    unit = page.tags.valueof("ResolutionUnit", 1)
+    for axis in "XY":
+        top, bottom = page.tags.valueof(f"{axis}Resolution", (0, 1))
+        if int(unit) in UM_PER_UNIT and top:
+            found[f"openslide.mpp-{axis.lower()}"] = repr(UM_PER_UNIT[int(unit)] * bottom / top)
+    return found
