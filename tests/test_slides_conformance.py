@@ -1,0 +1,73 @@
+"""Every reader against the conformance kit, on made and on real slides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tifffile
+
+from slides import Address, open_slide
+from slides.formats.openslide import OpenSlideReader
+from slides.testing import SlideConformance, draw, write_slide
+
+
+class TestTiffJpeg(SlideConformance):
+    """The direct reader of tiled JPEG."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def address(cls, tmp_path_factory: pytest.TempPathFactory) -> Address:
+        """A made Aperio-like slide."""
+        return Address.of(write_slide(tmp_path_factory.mktemp("conformance") / "a-made-slide.svs", seed=2))
+
+
+class TestExactTiffJpeg(TestTiffJpeg):
+    """The same without scaled decoding."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def address(cls, tmp_path_factory: pytest.TempPathFactory) -> Address:
+        """A made Aperio-like slide, to be decoded in full."""
+        path = write_slide(tmp_path_factory.mktemp("conformance") / "a-made-slide.svs", seed=2)
+        return Address(str(path), decode="exact")
+
+
+class TestOpenSlide(SlideConformance):
+    """A format that only OpenSlide reads: tiles without JPEG."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def address(cls, tmp_path_factory: pytest.TempPathFactory) -> Address:
+        """A generic tiled TIFF, deflate-compressed, with its scale in the resolution tags."""
+        path = tmp_path_factory.mktemp("conformance") / "a-made-slide.tiff"
+        tifffile.imwrite(
+            path,
+            draw(1500, 1200, 0.5, seed=4),
+            tile=(256, 256),
+            photometric="rgb",
+            compression="zlib",
+            resolution=(20000, 20000),
+            resolutionunit="CENTIMETER",
+        )
+        with open_slide(path) as slide:
+            assert isinstance(slide, OpenSlideReader)
+        return Address.of(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "mpp0"),
+    [
+        ("aperio_cmu1_small.svs", None),
+        ("aperio_tcga_j2k_no_mpp.svs", 0.5),
+        ("hamamatsu_fluorescence.ndpi", None),
+        ("dicom_cmu1", None),
+    ],
+)
+class TestRealSlides(SlideConformance):
+    """Real files of four vendors."""
+
+    @pytest.fixture
+    def address(self, data_dir: Path, name: str, mpp0: float | None) -> Address:
+        """A slide of the data folder."""
+        return Address.of(data_dir / "slides" / name, mpp0)
