@@ -18,9 +18,9 @@ from beartype.claw import beartype_package
 ROOT = Path(__file__).resolve().parents[1]
 
 # Arguments and results are checked against their annotations while tests run, in the packages whose annotations can be
-# resolved at run time: the others keep imports for annotations under TYPE_CHECKING, and pydantic checks the documents of
-# api. A violation is a TypeError, as it is for users. beartype's own hook, not jaxtyping's: that one decorates function by
-# function and so cannot know `Self`.
+# resolved at run time: others keep imports for annotations under TYPE_CHECKING, and pydantic checks what reaches api.
+# A violation is a TypeError, as it is for users. The hook is beartype's own and not jaxtyping's: that one decorates
+# function by function and so cannot know `Self`.
 for _package in ("foundation", "mil"):
     beartype_package(_package, conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeError))
 
@@ -43,9 +43,3 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data is not on this machine: set ONCOSCOPE_DATA to its folder")
     return folder
-
-
-@pytest.fixture(scope="session")
-def repository() -> Path:
-    """The root of the repository."""
-    return ROOT
