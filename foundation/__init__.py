@@ -1,0 +1,54 @@
+"""Foundation: encoders by name, embeddings of whole slides, a tissue head, and prompts against tiles.
+
+No torch is loaded before an encoder is: loaders are imported on first use. The verbs `embed` and `ask` live in modules
+of other names, for a submodule `foundation.embed` would hide the verb as soon as anything imported it.
+"""
+
+from __future__ import annotations
+
+from foundation.answer import Answer, PromptAnswer, TopTile, ask
+from foundation.embed_stage import EmbedOptions, embed
+from foundation.embeddings import Embeddings
+from foundation.encoder import Encoder, TextEncoder
+from foundation.errors import (
+    BadFeaturesError,
+    ContractError,
+    EmbeddingsError,
+    FoundationError,
+    MissingWeightsError,
+    PromptError,
+    RegistryError,
+    UnknownEncoderError,
+    UnknownTermError,
+    WeightsMismatchError,
+)
+from foundation.registry import list_encoders, load_encoder
+from foundation.spec import EncoderSpec
+from foundation.tissue import TISSUES, TissueHead
+
+__all__ = [
+    "TISSUES",
+    "Answer",
+    "BadFeaturesError",
+    "ContractError",
+    "EmbedOptions",
+    "Embeddings",
+    "EmbeddingsError",
+    "Encoder",
+    "EncoderSpec",
+    "FoundationError",
+    "MissingWeightsError",
+    "PromptAnswer",
+    "PromptError",
+    "RegistryError",
+    "TextEncoder",
+    "TissueHead",
+    "TopTile",
+    "UnknownEncoderError",
+    "UnknownTermError",
+    "WeightsMismatchError",
+    "ask",
+    "embed",
+    "list_encoders",
+    "load_encoder",
+]

@@ -1,0 +1,1 @@
+"""Loaders of encoders, one a family; they do not know each other."""

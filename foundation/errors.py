@@ -1,0 +1,57 @@
+"""Errors of the foundation layer.
+
+::
+
+    FoundationError
+    ├── RegistryError            a table of encoders or of words that is not well formed
+    ├── UnknownEncoderError      no encoder of that name; the message gives the nearest names
+    ├── MissingWeightsError      no weights, and they are never made up
+    ├── WeightsMismatchError     another checksum, another architecture, or no plain checkpoint
+    ├── ContractError            tiles, embeddings and encoder do not belong together
+    ├── BadFeaturesError         features that are not finite, all alike or zero
+    ├── EmbeddingsError          no whole embeddings store stands there
+    └── PromptError              a prompt that cannot be asked
+        └── UnknownTermError     outside the closed vocabulary; the message gives the nearest terms
+"""
+
+from __future__ import annotations
+
+
+class FoundationError(Exception):
+    """Base of every error of the foundation layer."""
+
+
+class RegistryError(FoundationError):
+    """A table of encoders or of words is not well formed."""
+
+
+class UnknownEncoderError(FoundationError):
+    """There is no encoder of that name."""
+
+
+class MissingWeightsError(FoundationError):
+    """The weights are not on this machine."""
+
+
+class WeightsMismatchError(FoundationError):
+    """The weights are not the ones the encoder needs."""
+
+
+class ContractError(FoundationError):
+    """Tiles, embeddings and encoder do not belong together."""
+
+
+class BadFeaturesError(FoundationError):
+    """The encoder gave features that cannot be used."""
+
+
+class EmbeddingsError(FoundationError):
+    """No whole embeddings store stands there."""
+
+
+class PromptError(FoundationError):
+    """A prompt cannot be asked."""
+
+
+class UnknownTermError(PromptError):
+    """A prompt lies outside the closed vocabulary."""
