@@ -1,0 +1,73 @@
+"""Multiple-instance learning: bags of tile embeddings, heads that score them, and what each tile contributed.
+
+Names that need torch are loaded on first use, so that `import mil` stays light (PEP 562). The verbs `fit` and `predict`
+live in modules of other names (train, infer): a submodule `mil.fit` would hide the verb as soon as anything imported
+it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from mil.bag import Bag, bag_from_embeddings
+from mil.errors import (
+    BagError,
+    CheckpointError,
+    EmptyBagError,
+    HeadError,
+    LabelError,
+    MetricError,
+    MilError,
+)
+from mil.metrics import roc_auc
+
+if TYPE_CHECKING:
+    from mil.checkpoint import load_fit, save_fit
+    from mil.head import HEADS, Head, HeadOutput, build_head
+    from mil.infer import Prediction, predict
+    from mil.train import Fit, FitSpec, fit
+
+_LAZY = {
+    "HEADS": "mil.head",
+    "Fit": "mil.train",
+    "FitSpec": "mil.train",
+    "Head": "mil.head",
+    "HeadOutput": "mil.head",
+    "Prediction": "mil.infer",
+    "build_head": "mil.head",
+    "fit": "mil.train",
+    "load_fit": "mil.checkpoint",
+    "predict": "mil.infer",
+    "save_fit": "mil.checkpoint",
+}
+
+__all__ = [
+    "HEADS",
+    "Bag",
+    "BagError",
+    "CheckpointError",
+    "EmptyBagError",
+    "Fit",
+    "FitSpec",
+    "Head",
+    "HeadError",
+    "HeadOutput",
+    "LabelError",
+    "MetricError",
+    "MilError",
+    "Prediction",
+    "bag_from_embeddings",
+    "build_head",
+    "fit",
+    "load_fit",
+    "predict",
+    "roc_auc",
+    "save_fit",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'mil' has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

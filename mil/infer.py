@@ -1,0 +1,57 @@
+"""Scoring a bag with a fitted head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mil.bag import Bag
+from mil.batch import collate, pin_threads
+from mil.errors import BagError
+from mil.train import Fit
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head says about one slide."""
+
+    probability: float
+    """Of the positive class, not calibrated."""
+    logit: float
+    """Before the logistic function."""
+    contributions: NDArray[np.float32]
+    """What each tile added to the logit [N], in the order of the bag; with the head's bias they sum to it."""
+    attention: NDArray[np.float32]
+    """How much each tile was listened to [N], 1 in sum."""
+
+
+@torch.inference_mode()
+def predict(fit: Fit, bag: Bag) -> Prediction:
+    """Score one bag; the same bits on any number of cores.
+
+    Args:
+        fit: Fresh or loaded.
+        bag: Made by the encoder and at the zooms the head was fitted to.
+
+    Returns:
+        Probability, logit, and contribution and attention of each tile.
+
+    Raises:
+        BagError: The bag is of another encoder, other zooms or another width, or the head cannot explain itself.
+    """
+    if (bag.encoder, bag.mpp, bag.features.shape[1]) != (fit.encoder, fit.mpp, fit.head.in_dim):
+        raise BagError("The bag was made by another encoder or at other zooms than the head was fitted to.")
+    pin_threads()
+    output = fit.head(*collate([bag.features]), explain=True)
+    if output.contributions is None or output.attention is None:
+        raise BagError("The head gives no contribution of each tile.")
+    logit = float(output.logits[0, 0])
+    return Prediction(
+        probability=float(torch.sigmoid(output.logits[0, 0])),
+        logit=logit,
+        contributions=output.contributions[0, :, 0].numpy(),
+        attention=output.attention[0].numpy(),
+    )

@@ -1,0 +1,129 @@
+"""Both heads pass the conformance kit, whatever the padding; the table refuses what it does not know."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mil import HEADS, HeadError, build_head
+from mil.head import Head, HeadOutput, HeadSettings
+from mil.heads.abmil import masked_softmax
+from mil.testing import HeadConformance
+
+
+class TestMeanHead(HeadConformance):
+    name = "mean"
+
+
+class TestAbmilHead(HeadConformance):
+    name = "abmil"
+
+
+class TestAbmilHeadOfOneLogit(HeadConformance):
+    name = "abmil"
+    out_dim = 1
+    settings: Mapping[str, int | float] = {"hidden": 16, "attention": 4, "dropout": 0.5}
+
+
+class LeakyHead(Head):
+    """A head with the defects the kit is there for: it averages the padding too, and changes when asked why."""
+
+    def __init__(self, in_dim: int, out_dim: int, settings: HeadSettings) -> None:
+        super().__init__(in_dim, out_dim, settings)
+        self.read = torch.nn.Linear(in_dim, out_dim)
+
+    @property
+    def bias(self) -> Tensor:
+        return self.read.bias
+
+    def pool(self, features: Tensor, mask: Tensor, *, explain: bool) -> HeadOutput:
+        logits = self.read(features.mean(dim=1)) + float(explain)
+        weight = mask / mask.shape[1]
+        return HeadOutput(logits, weight[..., None] * logits[:, None], weight)
+
+
+class LeakyKit(HeadConformance):
+    name = "leaky"
+
+
+@pytest.mark.parametrize(
+    "defect",
+    ["test_padding_does_not_matter", "test_a_batch_scores_as_its_members", "test_asking_why_changes_nothing"],
+)
+def test_the_kit_finds_the_defects_it_is_there_for(defect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(HEADS, "leaky", f"{__name__}:LeakyHead")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[LeakyHead.__module__])
+    with pytest.raises(AssertionError):
+        getattr(LeakyKit(), defect)()
+
+
+@given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5), extra=st.integers(0, 6), seed=st.integers(0, 99))
+@pytest.mark.parametrize("name", sorted(HEADS))
+def test_a_bag_scores_the_same_in_any_company(name: str, sizes: list[int], extra: int, seed: int) -> None:
+    torch.manual_seed(seed)
+    head = build_head(name, 6).eval()
+    longest = max(sizes) + extra
+    features = torch.randn(len(sizes), longest, 6)
+    mask = torch.arange(longest)[None] < torch.tensor(sizes)[:, None]
+    together = head(features, mask, explain=True)
+    for i, size in enumerate(sizes):
+        alone = head(features[i : i + 1, :size], mask[i : i + 1, :size], explain=True)
+        torch.testing.assert_close(together.logits[i], alone.logits[0])
+        torch.testing.assert_close(together.contributions[i, :size], alone.contributions[0])
+
+
+@given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4), spread=st.floats(0, 1e4))
+def test_masked_softmax_is_a_distribution_over_tiles_only(sizes: list[int], spread: float) -> None:
+    mask = torch.arange(9)[None] < torch.tensor(sizes)[:, None]
+    weight = masked_softmax(torch.randn(len(sizes), 9) * spread, mask)
+    assert not bool(weight[~mask].any())
+    torch.testing.assert_close(weight.sum(dim=1), torch.ones(len(sizes)))
+
+
+def test_attention_is_equation_9_of_ilse() -> None:
+    torch.manual_seed(0)
+    head = build_head("abmil", 5, 1, {"hidden": 4, "attention": 3}).eval()
+    tiles = torch.randn(7, 5)
+    weights = dict(head.named_parameters())
+    hidden = torch.relu(tiles @ weights["embed.0.weight"].T + weights["embed.0.bias"])
+    content = torch.tanh(hidden @ weights["content.weight"].T + weights["content.bias"])
+    gate = torch.sigmoid(hidden @ weights["gate.weight"].T + weights["gate.bias"])
+    alpha = torch.softmax(((content * gate) @ weights["weigh.weight"].T)[:, 0], dim=0)
+    logit = (alpha @ hidden) @ weights["read.weight"].T + weights["read.bias"]
+    output = head(tiles[None], torch.ones(1, 7, dtype=torch.bool), explain=True)
+    torch.testing.assert_close(output.attention[0], alpha)
+    torch.testing.assert_close(output.logits[0], logit)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("transformer-xl", {}, "there are abmil, mean"),
+        ("mean", {"attention": 3}, "no setting attention"),
+        ("abmil", {"dropout": 7}, "cannot be built"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(name: str, settings: dict[str, float], words: str) -> None:
+    with pytest.raises(HeadError, match=words):
+        build_head(name, 4, settings=settings)
+
+
+def test_importing_mil_loads_no_torch() -> None:
+    code = "import mil, sys; mil.roc_auc; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_public_name_is_there() -> None:
+    import mil
+
+    assert all(getattr(mil, name) is not None for name in mil.__all__)
+    assert callable(mil.fit)
+    with pytest.raises(AttributeError):
+        mil.nothing_of_the_kind  # noqa: B018
