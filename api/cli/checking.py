@@ -1,0 +1,79 @@
+"""`encoders`, `biomarkers`, `verify`: what is there, and whether it is whole."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from api import catalogue
+from api.cli.reply import FAILED, OK, Reply
+from api.errors import BadRequestError
+from api.stores import is_store
+
+
+def encoders(_arguments: argparse.Namespace) -> Reply:
+    """List the encoders.
+
+    Returns:
+        The reply.
+    """
+    known = catalogue.encoders()
+    lines = [
+        f"{row['key']:24} {row['dim']:5d} features, {row['px']} px, {_scales(row['mpp'])}, {row['licence']}"
+        for row in known
+    ]
+    return Reply({"encoders": known}, "\n".join(lines))
+
+
+def biomarkers(_arguments: argparse.Namespace) -> Reply:
+    """List the biomarkers.
+
+    Returns:
+        The reply.
+    """
+    known = catalogue.biomarkers()
+    lines = [f"{row['name']:24} {row['version']}  {row['title']}\n{'':24} {row['intended_use']}" for row in known]
+    return Reply({"biomarkers": known}, "\n".join(lines))
+
+
+def verify(arguments: argparse.Namespace) -> Reply:
+    """Check a store or a result against its checksums.
+
+    Args:
+        arguments: `store`.
+
+    Returns:
+        The reply; its status is 1 if something is damaged.
+    """
+    kind, damaged = check(arguments.store)
+    document = {"path": str(arguments.store), "kind": kind, "whole": not damaged, "damaged": damaged}
+    text = f"{kind}: whole" if not damaged else "\n".join([f"{kind}: damaged", *damaged])
+    complaint = f"{len(damaged)} members are missing or altered" if damaged else ""
+    return Reply(document, text, FAILED if damaged else OK, complaint)
+
+
+def check(path: Path) -> tuple[str, list[str]]:
+    """Read every byte of a store or result.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        What it is, and the names of members that are missing or altered.
+
+    Raises:
+        BadRequestError: If it is neither.
+    """
+    from biomarkers import verify_result
+    from tiling import verify_manifest
+
+    if is_store(path):
+        return "store", verify_manifest(path)
+    if (path / "report.json").is_file():
+        return "result", verify_result(path)
+    raise BadRequestError("neither a store nor a result stands at this place")
+
+
+def _scales(mpp: list[float]) -> str:
+    """The scales an encoder is meant for."""
+    return f"{', '.join(f'{scale:g}' for scale in mpp)} um/px" if mpp else "any scale"

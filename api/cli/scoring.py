@@ -1,0 +1,104 @@
+"""`score` and `cohort`: biomarkers of one slide or of many."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+from api.cli.progress import progress
+from api.cli.reply import FAILED, OK, Reply
+from api.errors import BadRequestError
+from biomarkers import Score, score_cohort
+from biomarkers import score as score_slide
+from slides import Address
+from tiling import Pool
+
+
+def score(arguments: argparse.Namespace) -> Reply:
+    """Score a slide.
+
+    Args:
+        arguments: `slide`, `mpp0`, `out`, `biomarker`.
+
+    Returns:
+        The reply.
+    """
+    with progress("tiles") as show:
+        found = score_slide(
+            Address.of(arguments.slide, arguments.mpp0), arguments.biomarker, arguments.out, progress=show
+        )
+    return Reply(document_of(found, arguments.out), text_of(found, arguments.out))
+
+
+def document_of(found: Score, out: Path) -> dict[str, Any]:
+    """A score as a document whose file names lead to the files.
+
+    Args:
+        found: The score.
+        out: Folder of its result.
+
+    Returns:
+        The document.
+    """
+    return found.to_json() | {"files": {what: str(out / name) for what, name in found.files.items()}}
+
+
+def text_of(found: Score, out: Path) -> str:
+    """A score in a few lines.
+
+    Args:
+        found: The score.
+        out: Folder of its result.
+
+    Returns:
+        The text.
+    """
+    name = found.biomarker["title"]
+    return "\n".join([
+        f"{name}: {found.score:.3f} ({found.category})",
+        f"slide {found.slide['id']}, {sum(found.tiles.values())} tiles, {found.seconds:.1f} s",
+        f"report: {out / found.files['report_html']}",
+        found.notice,
+    ])
+
+
+def cohort(arguments: argparse.Namespace) -> Reply:
+    """Score every slide of a manifest.
+
+    Args:
+        arguments: `manifest`, `biomarker`, `out`, `scheduler`, `workers`.
+
+    Returns:
+        The reply; its status is 1 if a slide was not scored.
+    """
+    begin = time.perf_counter()
+    with _pool(arguments.scheduler, arguments.workers) as pool, progress("slides") as show:
+        found = score_cohort(arguments.manifest, arguments.biomarker, arguments.out, pool, show)
+    seconds = round(time.perf_counter() - begin, 3)
+    files = {"status_csv": str(arguments.out / "status.csv"), "scores_csv": str(arguments.out / "scores.csv")}
+    document = {**found.to_json(), "biomarker": arguments.biomarker, "seconds": seconds, "files": files}
+    text = f"{found.count('scored')} of {len(found.outcomes)} slides scored in {seconds:.1f} s\n" + "\n".join(
+        files.values()
+    )
+    complaint = "" if found.ok else "some slides were not scored; the status table says which and why"
+    return Reply(document, text, OK if found.ok else FAILED, complaint)
+
+
+def _pool(scheduler: str | None, workers: int | None) -> Pool | nullcontext[None]:
+    """Dask where it is asked for, else None: threads of this process.
+
+    Raises:
+        BadRequestError: If both a scheduler and a number of workers are given, or the number is not positive.
+    """
+    if scheduler is None and workers is None:
+        return nullcontext()
+    if workers is not None and (scheduler is not None or workers < 1):
+        raise BadRequestError(
+            "--workers is a positive number, and only for a cluster on this machine, without --scheduler"
+        )
+    from tiling.cluster import DaskPool
+
+    return DaskPool(scheduler) if workers is None else DaskPool(None, workers)

@@ -1,0 +1,132 @@
+"""`info`, `tile`, `embed`: one slide, one stage."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from api.cli.progress import progress
+from api.cli.reply import Reply
+from api.errors import BadRequestError
+from api.stores import is_store
+from slides import Address, SlideInfo, open_slide
+from tiling import DEFAULT_ZOOMS, TileSpec, TileStore
+from tiling import tile as tile_slide
+
+
+def info(arguments: argparse.Namespace) -> Reply:
+    """Say what is known of a slide.
+
+    Args:
+        arguments: `slide`, `mpp0`.
+
+    Returns:
+        The reply.
+    """
+    with open_slide(Address.of(arguments.slide, arguments.mpp0)) as slide:
+        return Reply({"slide": slide.info.pseudonym, **slide.info.to_json()}, describe(slide.info))
+
+
+def describe(known: SlideInfo) -> str:
+    """A slide in a few lines.
+
+    Args:
+        known: What is known of it.
+
+    Returns:
+        The text.
+    """
+    scale = "unknown; give --mpp0" if known.mpp is None else f"{known.mpp.x:g} x {known.mpp.y:g} um/px"
+    levels = ", ".join(f"{level.size.width} x {level.size.height}" for level in known.levels)
+    lines = [
+        f"format   {known.format}, read by {known.reader} ({known.reader_reason})",
+        f"size     {known.size.width} x {known.size.height} px",
+        f"scale    {scale} (from: {known.mpp_source})",
+        f"levels   {levels}",
+        f"content  {known.content_hash}",
+        *(f"warning  {warning}" for warning in known.warnings),
+    ]
+    return "\n".join(lines)
+
+
+def tile(arguments: argparse.Namespace) -> Reply:
+    """Cut a slide into tiles.
+
+    Args:
+        arguments: `slide`, `mpp0`, `out`, `mpp`, `tile`, `keep`.
+
+    Returns:
+        The reply.
+    """
+    begin = time.perf_counter()
+    specs = [TileSpec(mpp=mpp, px=arguments.tile) for mpp in arguments.mpp or DEFAULT_ZOOMS]
+    address = Address.of(arguments.slide, arguments.mpp0)
+    with progress("blocks") as show:
+        store = tile_slide(address, specs, arguments.out, keep=arguments.keep, progress=show)
+    seconds = round(time.perf_counter() - begin, 3)
+    tiles = tiles_by_zoom(store)
+    document = {
+        "store": str(store.path),
+        "tiles": tiles,
+        "seconds": seconds,
+        "fingerprint": store.fingerprint,
+        "slide": store.info.pseudonym,
+    }
+    counts = "\n".join(f"{count:8d} tiles at {mpp} um/px" for mpp, count in tiles.items())
+    return Reply(document, f"{counts}\n{store.path}\n{seconds:.1f} s")
+
+
+def tiles_by_zoom(store: TileStore) -> dict[str, int]:
+    """How many tiles a store has.
+
+    Args:
+        store: The store.
+
+    Returns:
+        Scale in um/px, as text, to number of tiles.
+    """
+    return {f"{mpp:g}": len(store.grid(mpp)) for mpp in store.zooms}
+
+
+def embed(arguments: argparse.Namespace) -> Reply:
+    """Turn the tiles of a slide, or of a store, into features.
+
+    Args:
+        arguments: `slide` (or a store), `mpp0`, `out`, `encoder`, `weights`, `mpp`.
+
+    Returns:
+        The reply.
+    """
+    from foundation import embed as embed_tiles
+    from foundation import load_encoder
+
+    begin = time.perf_counter()
+    encoder = load_encoder(arguments.encoder, arguments.weights)
+    address = None if is_store(arguments.slide) else Address.of(arguments.slide, arguments.mpp0)
+    zooms = arguments.mpp or (encoder.spec.mpp if address else None)
+    store = _tiles(arguments, address, tuple(zooms or DEFAULT_ZOOMS), encoder.spec.px)
+    with progress("tiles") as show:
+        made = embed_tiles(store, encoder, arguments.out, zooms=zooms, address=address, progress=show)
+    seconds = round(time.perf_counter() - begin, 3)
+    document = {
+        "store": str(made.path),
+        "encoder": made.encoder,
+        "tiles": {f"{mpp:g}": len(store.grid(mpp)) for mpp in made.zooms},
+        "seconds": seconds,
+        "fingerprint": made.fingerprint,
+    }
+    return Reply(document, f"{made.path}\n{seconds:.1f} s")
+
+
+def _tiles(arguments: argparse.Namespace, address: Address | None, zooms: tuple[float, ...], px: int) -> TileStore:
+    """The given store, or one made of the given slide that keeps no pixels.
+
+    Raises:
+        BadRequestError: If a scale is given for a store, which has its own.
+    """
+    if address is not None:
+        return tile_slide(address, [TileSpec(mpp=mpp, px=px) for mpp in zooms], Path(arguments.out), keep="no")
+    if arguments.mpp0 is not None:
+        raise BadRequestError("a store knows its scale; leave --mpp0 away")
+    return TileStore.open(arguments.slide)
