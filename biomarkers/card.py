@@ -96,12 +96,12 @@ class Biomarker:
         return f"{DEMONSTRATION} {NOTICE}" if self.demonstration else NOTICE
 
     def digest(self) -> str:
-        """SHA-256, 64 hex digits, of the card and of every file of its head."""
+        """SHA-256, 64 hex digits, of the card and of the weights and record of its head."""
         document = {key: value for key, value in dataclasses.asdict(self).items() if key != "folder"}
         digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode())
-        files = [] if self.head is None else sorted(path for path in self.head_dir.rglob("*") if path.is_file())
+        files = [] if self.head is None else sorted(self.head_dir.glob("head.*"))  # its model card may be reworded
         for path in files:
-            digest.update(path.relative_to(self.head_dir).as_posix().encode() + b"\0" + path.read_bytes())
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()
 
     def category(self, score: float) -> str:

@@ -104,7 +104,7 @@ def test_a_score_at_an_edge_belongs_to_the_category_above(tmp_path: Path, text: 
     assert load_card("tissue-composition").category(0.9) == "uncut"
 
 
-def test_the_digest_follows_every_field_and_every_byte_of_the_head(tmp_path: Path, text: str) -> None:
+def test_the_digest_follows_every_field_and_every_number_of_the_head(tmp_path: Path, text: str) -> None:
     card = load_card("tissue-composition")
     assert dataclasses.replace(card, version="1.0.1").digest() != card.digest()
     demo = (CARDS / "demo-response.toml").read_text(encoding="utf-8")
@@ -112,6 +112,8 @@ def test_the_digest_follows_every_field_and_every_byte_of_the_head(tmp_path: Pat
     head.parent.mkdir()
     head.write_bytes(b"1")
     first = card_of(tmp_path, demo).digest()
+    (head.parent / "MODEL_CARD.md").write_text("words")
+    assert card_of(tmp_path, demo).digest() == first
     head.write_bytes(b"2")
     assert card_of(tmp_path, demo).digest() != first
     with pytest.raises(CardError, match="names no head"):

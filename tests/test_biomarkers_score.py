@@ -127,6 +127,14 @@ def test_a_failure_while_writing_leaves_the_earlier_result_and_no_litter(tmp_pat
     assert read_result(tmp_path) == score_of()
 
 
+def test_the_report_appears_last_or_not_at_all(tmp_path: Path) -> None:
+    (tmp_path / "tiles.geojson").mkdir()  # the last file by name cannot be moved into place
+    with pytest.raises(OSError, match=r"tiles\.geojson"):
+        keep(tmp_path, score_of())
+    assert not (tmp_path / "report.json").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
 def test_a_new_result_replaces_every_file_of_the_earlier_one(tmp_path: Path) -> None:
     keep(tmp_path, score_of())
     with staged_result(tmp_path) as folder:

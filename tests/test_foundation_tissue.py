@@ -87,7 +87,7 @@ def test_mosaics_state_their_shares() -> None:
                 assert tile.shape == augment(tile, rng).shape == (PX, PX, 3)
                 assert shares.sum() == pytest.approx(1)
                 if mpp == 0.5:  # no pixel was resampled, so every one names its class
-                    tissue = (tile != 242).all(axis=2)
+                    tissue = tile[..., 0] <= 220  # glass is brighter
                     seen = np.bincount(tile[..., 0][tissue] // 20, minlength=12) / tissue.sum()
                     assert np.abs(seen - shares).max() < 1e-6
 
