@@ -40,7 +40,7 @@ demo: $(VENV)/.installed-lean ## score a sample slide and write its report
 
 test: setup ## all tests, with branch coverage
 	@rm -f .coverage .coverage.*
-	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --quiet --cov --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
+	@PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest --quiet -n auto --dist loadfile --cov --cov-report= --cov-fail-under=0 $(PYTEST_ARGS)
 
 check: setup ## lint, types, imports, wheel contents; coverage when `make test` has left its data
 	@$(BIN)/ruff check --quiet
