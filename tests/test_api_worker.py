@@ -22,6 +22,7 @@ from api.worker import Worker
 from slides.testing import write_slide
 
 ROOT = Path(__file__).resolve().parents[1]
+STARTED: list[subprocess.Popen[str]] = []
 
 
 @pytest.fixture
@@ -30,6 +31,8 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
     settings = Settings(data_dir=tmp_path / "data", lease_seconds=2, heartbeat_seconds=0.4, poll_seconds=0.1)
     service = Service.start(settings)
     yield service
+    while STARTED:
+        STARTED.pop().kill()  # a test that failed leaves no process behind
     service.database.close()
 
 
@@ -44,6 +47,7 @@ def start_worker(service: Service) -> subprocess.Popen[str]:
     """A worker process on a lifeline."""
     command = [sys.executable, "-P", "-m", "api.worker", "--lifeline"]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)
+    STARTED.append(worker)
     assert worker.stdin is not None
     worker.stdin.write(service.settings.model_dump_json() + "\n")
     worker.stdin.flush()

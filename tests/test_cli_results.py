@@ -14,6 +14,8 @@ from typing import Any
 import cv2
 import pytest
 
+from api.asking import ask_slide
+from slides import Address
 from slides.testing import write_slide
 
 Run = Callable[..., "tuple[dict[str, Any], subprocess.CompletedProcess[str]]"]
@@ -139,7 +141,8 @@ def test_ask_a_slide(run: Run, fine_slide: Path, tmp_path: Path) -> None:
         tiles = json.loads(Path(prompt["files"]["tiles_geojson"]).read_text())
         assert len(tiles["features"]) == document["tiles"]
     assert CANARY not in done.stdout
-    fewer, _ = run("ask", fine_slide, "--prompt", "stroma", "--out", tmp_path)
+    assert written["prompts"][0]["heatmap_scale"][0] == 0.0
+    fewer = ask_slide(Address.of(fine_slide), ["stroma"], tmp_path)
     assert len(fewer["prompts"]) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "answer.json",
