@@ -12,7 +12,7 @@ from foundation.embeddings import Embeddings
 from mil.errors import BagError, EmptyBagError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bag:
     """The tiles of one slide.
 

@@ -21,7 +21,7 @@ HEADS: dict[str, str] = {
 """Name -> module:attribute. Other distributions add theirs with the entry point group `oncoscope.heads`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeadOutput:
     """What a head says about a batch of bags."""
 

@@ -14,7 +14,7 @@ from mil.errors import BagError
 from mil.train import Fit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a head says about one slide."""
 

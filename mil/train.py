@@ -50,7 +50,7 @@ class FitSpec:
     """Settings of the head that differ from its defaults, as (name, value)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """A fitted head and all that is needed to use it rightly."""
 

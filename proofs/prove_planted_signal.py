@@ -32,7 +32,7 @@ BIOMARKER = "demo-response"
 SLIDE_AUROC, TILE_AUROC = 0.95, 0.85  # what is claimed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Outcome:
     """What became of one slide."""
 

@@ -33,7 +33,7 @@ class Places:
     """Ours: slides come and go, bags stay."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Known:
     """A bag, and what is true in each of its tiles."""
 
