@@ -2,8 +2,8 @@
 
     python benchmarks/read.py --slide SLIDE [--mpp0 0.25] [--tiles 400] [--rounds 3]
 
-All methods deliver the same 224-px tiles at twice the slide's pixel size (half its resolution), as uint8 RGB. Figures are
-tiles a second of CPU time on one core, medians of interleaved rounds; one JSON object is printed last.
+All methods deliver the same 224-px tiles at twice the slide's pixel size (half its resolution), as uint8 RGB. Figures
+are tiles a second of CPU time on one core, medians of interleaved rounds; one JSON object is printed last.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ def windows(info_size: Size, side: int, most: int) -> list[Region]:
 def openslide_pil(path: Path) -> Method:
     """What TRIDENT and CLAM do: read_region, convert, resize with PIL."""
     slide = openslide.OpenSlide(str(path))
-    return lambda regions: [
-        np.asarray(slide.read_region((r.x, r.y), 0, (r.width, r.height)).convert("RGB").resize((PX, PX), Image.Resampling.BICUBIC))
-        for r in regions
-    ]
+
+    def read(region: Region) -> NDArray[np.uint8]:
+        image = slide.read_region((region.x, region.y), 0, (region.width, region.height)).convert("RGB")
+        return np.asarray(image.resize((PX, PX), Image.Resampling.BICUBIC))
+
+    return lambda regions: [read(region) for region in regions]
 
 
 def one_by_one(slide: Slide) -> Method:
@@ -81,11 +83,11 @@ def fastslide_supertiles(path: Path) -> Method | None:
         return None
     fastslide: Any = importlib.import_module("fastslide")
     slide = fastslide.FastSlide.from_file_path(str(path))
-    return _supertiles(lambda x, y, side: np.asarray(slide.read_region(location=(x, y), level=0, size=(side, side))))
+    return _supertiles(lambda x, y, n: np.asarray(slide.read_region(location=(x, y), level=0, size=(n, n))))
 
 
 def cucim_supertiles(path: Path) -> Method | None:
-    """cuCIM on the CPU, 8 x 8 tiles at once, where it is installed."""
+    """CuCIM on the CPU, 8 x 8 tiles at once, where it is installed."""
     if importlib.util.find_spec("cucim") is None:
         return None
     image: Any = importlib.import_module("cucim").CuImage(str(path))
@@ -100,7 +102,9 @@ def _supertiles(read: Callable[[int, int, int], NDArray[np.uint8]]) -> Method:
             for r in regions:
                 if (r.x // (8 * side), r.y // (8 * side)) == (x, y):
                     part = big[r.y - y * 8 * side :, r.x - x * 8 * side :][:side, :side]
-                    tiles.append(np.asarray(cv2.resize(np.ascontiguousarray(part), (PX, PX), interpolation=cv2.INTER_AREA)))
+                    tiles.append(
+                        np.asarray(cv2.resize(np.ascontiguousarray(part), (PX, PX), interpolation=cv2.INTER_AREA))
+                    )
         return tiles
 
     return method
@@ -147,7 +151,7 @@ def psnr(a: Tiles, b: Tiles) -> float:
 
 def embeddings_agree(a: Tiles, b: Tiles) -> dict[str, float]:
     """Cosine between the built-in encoder's embeddings of the two, tile by tile."""
-    from foundation import load_encoder  # noqa: PLC0415 - torch is loaded for this figure alone
+    from foundation import load_encoder
 
     encoder = load_encoder("builtin")
     vectors = [np.concatenate([encoder.encode(np.stack(t[i : i + 32])) for i in range(0, len(t), 32)]) for t in (a, b)]
@@ -186,23 +190,25 @@ def main() -> None:
     best = max(peers, key=lambda name: peers[name])
     fast, full = in_strips(ours)(regions), in_strips(exact)(regions)
     print(
-        json.dumps(
-            {
-                "slide": {"format": ours.info.format, "reader": ours.info.reader, "size": [ours.info.size.width, ours.info.size.height]},
-                "tiles": len(regions),
-                "decode": ours.source_for(2).decode,
-                "tiles_per_s": {name: round(value, 1) for name, value in rate.items()},
-                "ratio_openslide_pil": round(rate["ours"] / rate["openslide_pil"], 2),
-                "best_peer": best,
-                "ratio_best_peer": round(rate["ours"] / peers[best], 2),
-                "ratio_entropy_limit": _entropy_ratio(ours, regions, rate["ours"]),
-                "two_threads_over_one": round(two_threads(ours, regions), 2),
-                "psnr_db": round(psnr(fast, full), 1),
-                "embedding_cosine": embeddings_agree(fast[:200], full[:200]),
-                "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-                "simplejpeg": simplejpeg.__version__,
-            }
-        )
+        json.dumps({
+            "slide": {
+                "format": ours.info.format,
+                "reader": ours.info.reader,
+                "size": [ours.info.size.width, ours.info.size.height],
+            },
+            "tiles": len(regions),
+            "decode": ours.source_for(2).decode,
+            "tiles_per_s": {name: round(value, 1) for name, value in rate.items()},
+            "ratio_openslide_pil": round(rate["ours"] / rate["openslide_pil"], 2),
+            "best_peer": best,
+            "ratio_best_peer": round(rate["ours"] / peers[best], 2),
+            "ratio_entropy_limit": _entropy_ratio(ours, regions, rate["ours"]),
+            "two_threads_over_one": round(two_threads(ours, regions), 2),
+            "psnr_db": round(psnr(fast, full), 1),
+            "embedding_cosine": embeddings_agree(fast[:200], full[:200]),
+            "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "simplejpeg": simplejpeg.__version__,
+        })
     )
 
 
