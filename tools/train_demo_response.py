@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tools.demo_bags import Known, Places, figures, known_bags
 from tools.demo_card import write_card
 from tools.demo_slides import training_plan, validation_plan
 
+WORK = Path(tempfile.gettempdir()) / "oncoscope-demo-response"
 OUT = Path(__file__).resolve().parents[1] / "biomarkers" / "cards" / "demo_response"
 
 BASE = FitSpec(epochs=80, patience=20, tiles=64, keep=0.05)
@@ -90,7 +92,7 @@ def main() -> None:
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--tools", type=Path, default=Path("../shared/tools"), help="folder of make_slide.py")
     cli.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of patches and tissue_maps.npz")
-    cli.add_argument("--work", type=Path, required=True, help="slides come and go here; bags stay")
+    cli.add_argument("--work", type=Path, default=WORK, help="slides come and go here; bags stay")
     cli.add_argument("--out", type=Path, default=OUT, help="where the head and its card go")
     cli.add_argument("--slides", type=int, help="only so many training slides (for a trial)")
     cli.add_argument("--proof", type=Path, help="figures that the proof printed: only rewrite the card with them")
