@@ -37,6 +37,7 @@ def request_fingerprint(info: SlideInfo, card: Biomarker, slide_id: str | None =
         format=FORMAT,
         slide=info.content_hash,
         reader=info.reader,
+        decode=[info.decode, info.icc],
         mpp0=[mpp0.x, mpp0.y, info.mpp_source],
         card=card.digest(),
         encoder=encoder,

@@ -10,9 +10,12 @@ from slides.errors import (
     DamagedSlideError,
     MissingMppError,
     NotASlideError,
+    QuarantinedSlideError,
     RegionError,
+    SlideCrashedError,
     SlideError,
     SlideNotFoundError,
+    UnsafeSlideError,
 )
 from slides.geometry import Point, Region, Size
 from slides.info import Address, Level, SlideInfo
@@ -29,12 +32,15 @@ __all__ = [
     "Mpp",
     "NotASlideError",
     "Point",
+    "QuarantinedSlideError",
     "Region",
     "RegionError",
     "Size",
     "Slide",
+    "SlideCrashedError",
     "SlideError",
     "SlideInfo",
     "SlideNotFoundError",
+    "UnsafeSlideError",
     "open_slide",
 ]

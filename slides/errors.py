@@ -6,6 +6,9 @@
     ├── SlideNotFoundError    nothing readable stands at the address
     ├── NotASlideError        no reader knows the file
     ├── DamagedSlideError     a slide, but broken: truncated, unreadable tiles
+    │   └── SlideCrashedError     its decoder crashed, or took too much memory or time
+    ├── UnsafeSlideError      it claims more than a slide can hold, or points at files of others
+    ├── QuarantinedSlideError its decoders crashed too often; it is not opened any more
     ├── MissingMppError       no scale in the header and none given
     ├── BadMppError           a scale that no microscope has
     └── RegionError           a region or scale that cannot be read
@@ -30,6 +33,18 @@ class NotASlideError(SlideError):
 
 class DamagedSlideError(SlideError):
     """The slide is truncated or a part of it cannot be decoded."""
+
+
+class SlideCrashedError(DamagedSlideError):
+    """The process that decodes the slide crashed, or was ended because it took too much memory or time."""
+
+
+class UnsafeSlideError(SlideError):
+    """The slide was refused before decoding: it claims absurd sizes, or names files that are not its own."""
+
+
+class QuarantinedSlideError(SlideError):
+    """The processes that decoded this slide crashed too often; it is not opened any more."""
 
 
 class MissingMppError(SlideError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -22,6 +23,21 @@ HEADER_DISAGREES = 1.3
 """Header scale and objective power further apart than this factor are reported."""
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 """Micrometres in a TIFF resolution unit: inch, centimetre."""
+UM_PER = {
+    name: um
+    for um, names in {
+        1.0: ("µm", "\u03bcm", "um", "micrometer", "micrometre", "micron"),
+        1e-6: ("pm", "picometer", "picometre"),
+        1e-4: ("Å", "angstrom"),
+        1e-3: ("nm", "nanometer", "nanometre"),
+        1e3: ("mm", "millimeter", "millimetre"),
+        1e4: ("cm", "centimeter", "centimetre"),
+        1e6: ("m", "meter", "metre"),
+        25_400.0: ("in", "inch"),
+    }.items()
+    for name in names
+}
+"""Micrometres in the units of OME-XML and OME-Zarr; both spellings of the micro sign."""
 
 
 def scale(address: Address, properties: Mapping[str, str]) -> tuple[Mpp | None, str, list[str]]:
@@ -45,10 +61,9 @@ def scale(address: Address, properties: Mapping[str, str]) -> tuple[Mpp | None, 
         return header, "header", warnings
     if power:
         with suppress(BadMppError):
-            warnings.append(
-                f"no pixel size in the header; {OBJECTIVE_TIMES_MPP / power:g} um/px was taken from the objective power"
-            )
-            return Mpp.square(OBJECTIVE_TIMES_MPP / power), "objective-power", warnings
+            mpp = Mpp.square(OBJECTIVE_TIMES_MPP / power)
+            warnings.append(f"no pixel size in the header; {mpp.x:g} um/px was taken from the objective power")
+            return mpp, "objective-power", warnings
     return None, "none", warnings
 
 
@@ -71,12 +86,13 @@ def number(text: str | None) -> float | None:
         text: The header's text.
 
     Returns:
-        The number, or None for anything else.
+        The number, or None for anything else, infinity and "not a number" included.
     """
     try:
-        return float(text) if text is not None else None
+        value = float(text) if text is not None else None
     except ValueError:
         return None
+    return value if value is not None and math.isfinite(value) else None
 
 
 def aperio_properties(description: str) -> dict[str, str] | None:

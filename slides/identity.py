@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
 import tifffile
 
 from slides.errors import DamagedSlideError
@@ -24,61 +23,102 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slides.geometry import Size
+    from slides.storage import ByteSource
 
 BLOCK = 1 << 20
 """Bytes read from the file at once."""
 REMEMBERED = 256
 """Slides whose hash a process remembers, so that opening one again does not read it again."""
 
-_known: OrderedDict[tuple[str, int, int, int], str] = OrderedDict()
+_known: OrderedDict[tuple[str, ...], str] = OrderedDict()
 
 
-def content_hash(path: Path, size: Size, pixels: Callable[[], NDArray[np.uint8]]) -> str:
+def content_hash(identity: tuple[str, ...], size: Size, content: Callable[[], Iterable[bytes]]) -> str:
     """Hash the pixel data of a slide.
 
     Args:
-        path: The slide's file.
+        identity: Where the slide lies and what changes when it does, such as size and time: the process remembers
+            the hash under it and reads a slide anew when it changes.
         size: Size of level 0 in pixels.
-        pixels: Gives decoded pixels that stand for the slide where its compressed tiles cannot be found.
+        content: Gives what stands for the pixels: the compressed level-0 tiles in their order (TIFF family, DICOM,
+            Zarr), or the decoded pixels of one coarse level (all other formats).
 
     Returns:
-        SHA-256 as 64 hex digits, over the size and the compressed level-0 tiles in their order (TIFF family), the
-        pixel data elements (DICOM), or the decoded pixels of one coarse level (all other formats).
+        SHA-256 as 64 hex digits, over the size and the content.
 
-    A change of the file's size or time makes the process read it anew.
+    A slide at a remote address is read once in full for this.
     """
-    stat = path.stat()
-    key = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino)
-    if key not in _known:
-        _known[key] = _compute(path, size, pixels)
+    known = _known.get(identity)
+    if known is None:
+        digest = hashlib.sha256(f"oncoscope-content-1 {size.width}x{size.height}".encode())
+        for part in content():
+            digest.update(part)
+        known = _known[identity] = digest.hexdigest()
         while len(_known) > REMEMBERED:
             _known.popitem(last=False)
-    return _known[key]
+    return known
 
 
-def _compute(path: Path, size: Size, pixels: Callable[[], NDArray[np.uint8]]) -> str:
-    digest = hashlib.sha256(f"oncoscope-content-1 {size.width}x{size.height}".encode())
-    spans = _tiff_spans(path, size)
-    if spans is not None:
-        _hash_spans(path, spans, digest)
-    elif path.suffix.lower() == ".dcm":
-        digest.update(_dicom_pixels_digest(path))
-    else:
-        digest.update(np.ascontiguousarray(pixels()).tobytes())
-    return digest.hexdigest()
+def recalled() -> dict[tuple[str, ...], str]:
+    """What this process remembers.
+
+    Returns:
+        Identity -> hash.
+    """
+    return dict(_known)
 
 
-@contextmanager
-def nameless_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
-    """Open a TIFF so that the library cannot write the file's name, which may be a patient's, into logs.
+def recall(known: dict[tuple[str, ...], str]) -> None:
+    """Remember what another process found.
+
+    Args:
+        known: What its `recalled` gave.
+    """
+    _known.update(known)
+
+
+def file_identity(path: Path) -> tuple[str, ...]:
+    """What changes when a file does.
 
     Args:
         path: The file.
 
+    Returns:
+        Its place, size, time and number.
+    """
+    stat = path.stat()
+    return str(path), str(stat.st_size), str(stat.st_mtime_ns), str(stat.st_ino)
+
+
+def file_content(path: Path, size: Size, pixels: Callable[[], NDArray[np.uint8]]) -> Iterator[bytes]:
+    """What stands for the pixels of a file that only OpenSlide reads.
+
+    Args:
+        path: The file.
+        size: Size of level 0 in pixels.
+        pixels: Gives decoded pixels that stand for the slide where its compressed tiles cannot be found.
+
+    Yields:
+        Compressed level-0 tiles of a TIFF, or the decoded pixels.
+    """
+    spans = _tiff_spans(path, size)
+    if spans is not None:
+        yield from _tiles(path, spans)
+    else:
+        yield np.ascontiguousarray(pixels()).tobytes()
+
+
+@contextmanager
+def nameless_tiff(source: Path | ByteSource) -> Iterator[tifffile.TiffFile]:
+    """Open a TIFF so that the library cannot write the file's name, which may be a patient's, into logs.
+
+    Args:
+        source: The file.
+
     Yields:
         The open file.
     """
-    with path.open("rb") as file, tifffile.TiffFile(file, name="slide") as tiff:
+    with source.open("rb") as file, tifffile.TiffFile(file, name="slide") as tiff:
         yield tiff
 
 
@@ -91,8 +131,8 @@ def _tiff_spans(path: Path, size: Size) -> list[tuple[int, int]] | None:
     return None
 
 
-def _hash_spans(path: Path, spans: Iterable[tuple[int, int]], digest: hashlib._Hash) -> None:
-    """Feed tiles to the digest in index order.
+def _tiles(path: Path, spans: Iterable[tuple[int, int]]) -> Iterator[bytes]:
+    """Tiles in index order.
 
     Raises:
         DamagedSlideError: If the file is shorter than its tile index says.
@@ -104,16 +144,4 @@ def _hash_spans(path: Path, spans: Iterable[tuple[int, int]], digest: hashlib._H
                 msg = "the slide is cut off: its file is shorter than its tile index says"
                 raise DamagedSlideError(msg)
             file.seek(offset)
-            digest.update(file.read(length))
-
-
-def _dicom_pixels_digest(path: Path) -> bytes:
-    """Digest of the pixel data of all instances of the file's series, whatever their names and order."""
-    series = pydicom.dcmread(path, stop_before_pixels=True).get("SeriesInstanceUID")
-    digests = []
-    for file in sorted(path.parent.glob("*.dcm")):
-        data = pydicom.dcmread(file, specific_tags=["SeriesInstanceUID", "ImageType", "PixelData"])
-        kind = list(data.get("ImageType", []))
-        if data.get("SeriesInstanceUID") == series and not {"LABEL", "OVERVIEW"} & set(kind) and "PixelData" in data:
-            digests.append(hashlib.sha256(data.PixelData).digest())
-    return b"".join(sorted(digests))
+            yield file.read(length)

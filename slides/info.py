@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 from slides.errors import MissingMppError
 from slides.geometry import Region, Size
+from slides.jail.spec import Jail
 from slides.units import Mpp
+
+REMOTE = ("s3://", "https://", "http://")
+"""How addresses begin that are read by range requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,15 @@ class Address:
     """Scale of level 0 as the caller states it; it wins over the header."""
     decode: Literal["fast", "exact"] = "fast"
     """`fast` lets a JPEG decoder shrink by 2, 4 or 8 while decoding; `exact` decodes in full and averages areas."""
+    icc: bool = False
+    """Convert the scanner's colours to sRGB by the slide's colour profile; encoders were trained without."""
+    jail: Jail | None = None
+    """Limits of a process of its own in which the slide is decoded; None decodes here, for slides one trusts."""
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the slide lies in object storage or on a web server, so that `path` means nothing."""
+        return self.location.startswith(REMOTE)
 
     @property
     def path(self) -> Path:
@@ -39,11 +52,12 @@ class Address:
             mpp0: Micrometres per pixel of level 0, or None to trust the header.
 
         Returns:
-            The address, absolute for local paths so that it means the same in every process.
+            The address, absolute for local paths so that it means the same in every process; URLs stay as they are.
         """
         if isinstance(where, Address):
             return where if mpp0 is None else dataclasses.replace(where, mpp0=Mpp.of(mpp0))
-        return cls(str(Path(where).absolute()), None if mpp0 is None else Mpp.of(mpp0))
+        location = str(where) if str(where).startswith(REMOTE) else str(Path(where).absolute())
+        return cls(location, None if mpp0 is None else Mpp.of(mpp0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,8 @@ class SlideInfo:
     warnings: tuple[str, ...] = ()
     decode: str = "full"
     """`fast`: the reader may shrink while decoding; `exact`: the caller forbade it; `full`: it cannot."""
+    icc: str = "none"
+    """The slide's colour profile: `none`, `ignored` (the default), `applied` (pixels are sRGB) or `unusable`."""
 
     def require_mpp(self) -> Mpp:
         """The scale of level 0.

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
-from slides.errors import NotASlideError, SlideNotFoundError
+from slides import guard
+from slides.errors import NotASlideError
 from slides.info import Address
-from slides.tiff_header import require_whole_tiff
 
 if TYPE_CHECKING:
     from slides.slide import Slide
 
 READERS = {
     "tiff-jpeg": "slides.formats.tiff_jpeg:TiffJpegReader",
+    "tiff-jpeg2000": "slides.formats.tiff_jpeg2000:TiffJpeg2000Reader",
+    "tiff-philips": "slides.formats.tiff_philips:PhilipsReader",
+    "tiff-ome": "slides.formats.tiff_ome:OmeTiffReader",
+    "tiff": "slides.formats.tiff:TiffReader",
+    "dicom": "slides.formats.dicom:DicomReader",
     "openslide": "slides.formats.openslide:OpenSlideReader",
+    "ome-zarr": "slides.formats.ome_zarr:OmeZarrReader",
 }
 """Reader name -> "module:class", asked in this order after the readers of other distributions."""
 
@@ -27,8 +34,8 @@ class Reader(Protocol):
     """What a reader class offers before a slide is open."""
 
     @staticmethod
-    def detect(path: Path) -> str | None:
-        """Say why this reader takes the file, or None where it does not."""
+    def detect(address: Address) -> str | None:
+        """Say why this reader takes what stands at the address, or None where it does not."""
 
     def __call__(self, address: Address, reason: str) -> Slide:
         """Open the slide."""
@@ -43,29 +50,46 @@ def open_slide(where: Address | str | Path) -> Slide:
     Returns:
         The open slide; close it or use it in a with statement.
 
-    Raises:
-        SlideNotFoundError: If nothing stands there.
-        NotASlideError: If no reader knows it.
     """
     address = Address.of(where)
-    path = address.path
-    if not path.exists():
-        msg = "there is no file or folder at the slide's address"
-        raise SlideNotFoundError(msg)
-    if path.is_file():
-        require_whole_tiff(path)
-    for target in _targets():
+    if not address.is_remote:
+        guard.check(address.path)
+    if address.jail is not None:
+        from slides.jail.slide import JailedSlide  # the jail's child imports this module
+
+        return JailedSlide(address)
+    return open_here(address)
+
+
+def open_here(address: Address) -> Slide:
+    """Open a slide in this process, whatever its address says, without looking at it first.
+
+    Args:
+        address: The slide.
+
+    Returns:
+        The open slide.
+
+    Raises:
+        NotASlideError: If no reader knows it.
+    """
+    for target in targets():
         reader = _load(target)
-        reason = reader.detect(path)
+        reason = reader.detect(address)
         if reason is not None:
             return reader(address, reason)
     msg = "the file is not a slide that any reader knows, or it is cut off at the start"
     raise NotASlideError(msg)
 
 
-def _targets() -> list[str]:
-    """All readers, those of other distributions first so that they can replace ours."""
-    return [point.value for point in entry_points(group=ENTRY_POINTS)] + list(READERS.values())
+@cache
+def targets() -> tuple[str, ...]:
+    """All readers, those of other distributions first so that they can replace ours.
+
+    Returns:
+        "module:class" of each.
+    """
+    return (*(point.value for point in entry_points(group=ENTRY_POINTS)), *READERS.values())
 
 
 def _load(target: str) -> Reader:

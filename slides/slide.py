@@ -39,11 +39,13 @@ class Source:
     """Pixels of the level for one of the source: 1, or 2, 4, 8 inside a JPEG decoder."""
     downsample: float
     """Level-0 pixels for one pixel of the source."""
+    method: str = "dct"
+    """How the decoder shrinks: by its inverse cosine transform, or `dwt`, by its wavelet transform."""
 
     @property
     def decode(self) -> str:
-        """How pixels come to be, for provenance: `full` or `dct-1/2` and so on."""
-        return "full" if self.shrink == 1 else f"dct-1/{self.shrink}"
+        """How pixels come to be, for provenance: `full`, `dct-1/2` and so on, `dwt-1/2`."""
+        return "full" if self.shrink == 1 else f"{self.method}-1/{self.shrink}"
 
 
 class Slide(ABC):
@@ -119,7 +121,9 @@ class Slide(ABC):
         """
         return np.asarray(self.read_tiles([region], wanted)[0])
 
-    def read_tiles(self, regions: Sequence[Region], wanted: Size) -> NDArray[np.uint8]:
+    def read_tiles(
+        self, regions: Sequence[Region], wanted: Size, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
         """Pixels of neighbouring regions of one size, each resampled to exactly a size, from one read.
 
         What comes back for a region does not depend on the other regions.
@@ -127,28 +131,41 @@ class Slide(ABC):
         Args:
             regions: Where, in level-0 pixels; what lies between them is read too, so they should stand close together.
             wanted: Size of each result in pixels.
+            out: Where to put the result; None makes a new array.
 
         Returns:
             RGB [n, wanted.height, wanted.width, 3].
+        """
+        source, (left, top), native = self._planned(regions, wanted)
+        downsample = source.downsample
+        corner = (round(left * downsample), round(top * downsample))
+        pixels = self._read_covering(source, regions, corner, native)
+        tiles = np.empty((len(regions), wanted.height, wanted.width, 3), np.uint8) if out is None else out
+        for tile, region in zip(tiles, regions, strict=True):
+            x, y = round(region.x / downsample) - left, round(region.y / downsample) - top
+            width, height = max(1, round(region.width / downsample)), max(1, round(region.height / downsample))
+            tile[:] = resample(pixels[y : y + height, x : x + width], wanted)
+        return tiles
+
+    def _planned(self, regions: Sequence[Region], wanted: Size) -> tuple[Source, tuple[int, int], Size]:
+        """Which source serves regions, from which of its pixels on, and how many of its pixels they span.
+
+        Reads start on whole pixels of the source, so that a region's pixels do not depend on the regions beside it.
 
         Raises:
             RegionError: If the read would be absurdly large.
         """
         source = self.source_for(min(regions[0].width / wanted.width, regions[0].height / wanted.height))
         downsample = source.downsample
-        left, top = min(r.x for r in regions), min(r.y for r in regions)
-        right, bottom = max(r.right for r in regions), max(r.bottom for r in regions)
-        native = Size(max(1, math.ceil((right - left) / downsample)), max(1, math.ceil((bottom - top) / downsample)))
+        left = math.floor(min(r.x for r in regions) / downsample)
+        top = math.floor(min(r.y for r in regions) / downsample)
+        right = math.ceil(max(r.right for r in regions) / downsample) + (downsample > 1)
+        bottom = math.ceil(max(r.bottom for r in regions) / downsample) + (downsample > 1)
+        native = Size(right - left, bottom - top)
         if max(native.width * native.height, len(regions) * wanted.width * wanted.height) > MAX_READ_PX:
             msg = f"a read of {native.width} x {native.height} px is more than one read may return"
             raise RegionError(msg)
-        pixels = self._read_covering(source, regions, (left, top), native)
-        tiles = np.empty((len(regions), wanted.height, wanted.width, 3), np.uint8)
-        for tile, region in zip(tiles, regions, strict=True):
-            x, y = round((region.x - left) / downsample), round((region.y - top) / downsample)
-            width, height = max(1, round(region.width / downsample)), max(1, round(region.height / downsample))
-            tile[:] = resample(pixels[y : y + height, x : x + width], wanted)
-        return tiles
+        return source, (left, top), native
 
     def thumbnail(self, max_side: int) -> NDArray[np.uint8]:
         """The whole slide, small.
@@ -162,19 +179,29 @@ class Slide(ABC):
         size = self.info.size
         factor = max(1.0, max(size.width, size.height) / max_side)
         wanted = Size(max(1, round(size.width / factor)), max(1, round(size.height / factor)))
-        source = self.source_for(factor)
-        rows = max(1, int(STRIP_PX * source.downsample**2 / (size.width * factor)))
-        tops = range(0, wanted.height, rows)
-        return np.concatenate([
-            self._thumbnail_rows(source, top, min(rows, wanted.height - top), wanted) for top in tops
-        ])
+        return self.read_overview(Region.whole(size), wanted)
 
-    def _thumbnail_rows(self, source: Source, top: int, rows: int, wanted: Size) -> NDArray[np.uint8]:
-        """Some rows of a thumbnail: only so much of a slide without a pyramid is ever in memory."""
-        size = self.info.size
-        first, last = (round(row * size.height / wanted.height) for row in (top, top + rows))
-        native = Size(max(1, round(size.width / source.downsample)), max(1, round((last - first) / source.downsample)))
-        return resample(self._read_source(source, 0, first, native), Size(wanted.width, rows))
+    def read_overview(self, region: Region, wanted: Size) -> NDArray[np.uint8]:
+        """A large region, small; read in strips, so that of a slide without a pyramid little is ever in memory.
+
+        Args:
+            region: Where, in level-0 pixels; may reach beyond the slide.
+            wanted: Size of the result in pixels.
+
+        Returns:
+            RGB [wanted.height, wanted.width, 3], covering exactly the region.
+        """
+        step = region.height / wanted.height
+        source = self.source_for(min(region.width / wanted.width, step))
+        rows = max(1, int(STRIP_PX * source.downsample**2 / (region.width * step)))
+        strips = []
+        for top in range(0, wanted.height, rows):
+            end = min(top + rows, wanted.height)
+            first, last = region.y + round(top * step), region.y + round(end * step)
+            height, width = round((last - first) / source.downsample), round(region.width / source.downsample)
+            part = self._read_source(source, region.x, first, Size(max(1, width), max(1, height)))
+            strips.append(resample(part, Size(wanted.width, end - top)))
+        return np.concatenate(strips)
 
     def source_for(self, downsample: float) -> Source:
         """The source to read from: the coarsest that is at least as fine as asked for, the least shrunk among equals.

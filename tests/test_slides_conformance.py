@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tifffile
 
@@ -34,18 +35,20 @@ class TestExactTiffJpeg(TestTiffJpeg):
 
 
 class TestOpenSlide(SlideConformance):
-    """A format that only OpenSlide reads: tiles without JPEG."""
+    """A format that only OpenSlide reads: tiles with a fourth channel."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def address(cls, tmp_path_factory: pytest.TempPathFactory) -> Address:
-        """A generic tiled TIFF, deflate-compressed, with its scale in the resolution tags."""
+        """A generic tiled TIFF with an opaque alpha channel and its scale in the resolution tags."""
         path = tmp_path_factory.mktemp("conformance") / "a-made-slide.tiff"
+        opaque = np.full((1200, 1500, 1), 255, np.uint8)
         tifffile.imwrite(
             path,
-            draw(1500, 1200, 0.5, seed=4),
+            np.concatenate([draw(1500, 1200, 0.5, seed=4), opaque], axis=2),
             tile=(256, 256),
             photometric="rgb",
+            extrasamples=["unassalpha"],
             compression="zlib",
             resolution=(20000, 20000),
             resolutionunit="CENTIMETER",

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dask
 from distributed import Client, LocalCluster
+from distributed.client import FutureCancelledError
+from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from tiling.errors import PoolError
@@ -79,8 +81,8 @@ class DaskPool:
         """
         try:
             return future.result()
-        except KilledWorker as error:
-            msg = "the workers that took a task died each time; the task was given up"
+        except (KilledWorker, FutureCancelledError, CommClosedError) as error:
+            msg = "the workers died each time on a task, or the scheduler is gone; the task was given up"
             raise PoolError(msg) from error
 
     def __enter__(self) -> Self:

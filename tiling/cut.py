@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 BLOCK_ROWS, BLOCK_COLS = 4, 64
 """Tiles of the finest zoom in a block: 256 are enough work to outweigh a task, 4 rows keep the canvas under 40 MB."""
+READ_PX = 1 << 25
+"""Pixels of the slide that one read touches (100 MB of RGB); fewer tiles at once where no level is near the zoom."""
 GLASS = 255
 """What a canvas shows where nothing was read; also the fill value of stored pixels."""
 
@@ -66,12 +68,11 @@ def blocks(family: Sequence[TileGrid]) -> list[Block]:
     """
     ratios = [round(grid.mpp / family[0].mpp) for grid in family]
     rows, cols = max(1, BLOCK_ROWS // ratios[-1]), max(1, BLOCK_COLS // ratios[-1])
-    coarse = family[-1]
     wanted: set[tuple[int, int]] = set()
     for grid, ratio in zip(family, ratios, strict=True):
         cells = grid.cells // np.array([rows, cols]) // (ratios[-1] // ratio)
         wanted |= set(map(tuple, np.unique(cells, axis=0).tolist()))
-    return [_block(row * rows, col * cols, (rows, cols), ratios) for row, col in sorted(wanted) if coarse]
+    return [_block(row * rows, col * cols, (rows, cols), ratios) for row, col in sorted(wanted)]
 
 
 def cut(
@@ -131,16 +132,21 @@ def _canvas(
     needed = _needed(family, block, chosen)
     px = finest.spec.px
     canvas = np.full((needed.shape[0] * px, needed.shape[1] * px, 3), GLASS, np.uint8)
-    rows = (
-        [np.argwhere(needed)]
-        if slide.reads_sparsely
-        else np.split(np.argwhere(needed), np.cumsum(needed.sum(axis=1))[:-1])
-    )
-    for cells in filter(len, rows):
+    for cells in _reads(slide, finest, np.argwhere(needed)):
         tiles = slide.read_tiles([region(finest, top + int(r), left + int(c)) for r, c in cells], Size(px, px))
         for (row, col), tile in zip(cells, tiles, strict=True):
             canvas[row * px : (row + 1) * px, col * px : (col + 1) * px] = tile
     return canvas
+
+
+def _reads(slide: Slide, grid: TileGrid, cells: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Group cells into reads of bounded memory; where a reader pays for what lies between, by row."""
+    width, height = cell_size(grid)
+    source = slide.source_for(min(width, height) / grid.spec.px)
+    most = max(1, int(READ_PX * source.downsample**2 / (width * height)))
+    rows = [cells] if slide.reads_sparsely else [cells[cells[:, 0] == row] for row in np.unique(cells[:, 0])]
+    for row in rows:
+        yield from (row[i : i + most] for i in range(0, len(row), most))
 
 
 def _needed(family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
@@ -158,7 +164,9 @@ def _needed(family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[n
 
 
 def region(grid: TileGrid, row: int, col: int) -> Region:
-    """Where a cell lies, its exact edges rounded to whole level-0 pixels.
+    """Where a cell lies: its exact corner rounded to whole level-0 pixels, its size the same for every cell.
+
+    One size for all, because the size decides how a reader shrinks; neighbours overlap or miss by a pixel at most.
 
     Args:
         grid: The grid.
@@ -169,8 +177,19 @@ def region(grid: TileGrid, row: int, col: int) -> Region:
         The region in level-0 pixels.
     """
     x, y = grid.origin[0] + col * grid.step[0], grid.origin[1] + row * grid.step[1]
-    left, top = round(x), round(y)
-    return Region(left, top, round(x + grid.extent[0]) - left, round(y + grid.extent[1]) - top)
+    return Region(round(x), round(y), *cell_size(grid))
+
+
+def cell_size(grid: TileGrid) -> tuple[int, int]:
+    """Width and height of a cell in whole level-0 pixels.
+
+    Args:
+        grid: The grid.
+
+    Returns:
+        The sizes, at least 1.
+    """
+    return max(1, round(grid.extent[0])), max(1, round(grid.extent[1]))
 
 
 def _box(image: NDArray[np.uint8], ratio: int) -> NDArray[np.uint8]:

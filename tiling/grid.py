@@ -102,5 +102,5 @@ class TileGrid:
 
     @property
     def tile_area_mm2(self) -> float:
-        """Area of one tile in square millimetres."""
-        return (self.spec.px * self.mpp) ** 2 / UM2_PER_MM2
+        """Area that one tile stands for in square millimetres; what neighbours share is counted once."""
+        return (self.spec.stride * self.mpp) ** 2 / UM2_PER_MM2

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from slides import Address, SlideInfo, open_slide
 from tiling import store as layout
 from tiling.commit import is_committed, staged
-from tiling.cut import Block, blocks, cut, families
+from tiling.cut import Block, blocks, cell_size, cut, families
 from tiling.errors import SpecError
 from tiling.fingerprint import fingerprint
 from tiling.grid import TileGrid, TileSpec
@@ -89,7 +89,7 @@ def tile(
 
 def _decode(slide: Slide, grid: TileGrid) -> str:
     """How the pixels of a grid are made: `full`, or `dct-1/2` for scaled decoding, then area average or linear."""
-    return slide.source_for(min(grid.extent) / grid.spec.px).decode
+    return slide.source_for(min(cell_size(grid)) / grid.spec.px).decode
 
 
 def stage_fingerprint(info: SlideInfo, specs: Sequence[TileSpec], keep: str) -> str:
@@ -110,6 +110,7 @@ def stage_fingerprint(info: SlideInfo, specs: Sequence[TileSpec], keep: str) -> 
         slide=info.content_hash,
         reader=info.reader,
         decode=info.decode,
+        icc=info.icc,
         mpp0=[mpp0.x, mpp0.y],
         specs=sorted((asdict(spec) for spec in specs), key=lambda spec: float(spec["mpp"])),
         tissue=asdict(TissueSpec()),

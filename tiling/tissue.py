@@ -134,10 +134,10 @@ def _stained(image: NDArray[np.uint8], spec: TissueSpec) -> NDArray[np.uint8]:
 
 def _tidy(mask: NDArray[np.uint8], scale: tuple[float, float], mpp0: Mpp, spec: TissueSpec) -> NDArray[np.bool_]:
     """Close gaps, drop dust, fill small holes; sizes in micrometres, so that every scan is treated alike."""
-    pixel_um = scale[0] * mpp0.x
-    side = 2 * round(spec.close_um / 2 / pixel_um) + 1
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    least = spec.smallest_mm2 * UM2_PER_MM2 / (pixel_um * scale[1] * mpp0.y)
+    pixel_um, row_um = scale[0] * mpp0.x, scale[1] * mpp0.y
+    sides = (2 * round(spec.close_um / 2 / pixel_um) + 1, 2 * round(spec.close_um / 2 / row_um) + 1)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, sides))
+    least = spec.smallest_mm2 * UM2_PER_MM2 / (pixel_um * row_um)
     kept = _drop_small(np.asarray(closed, np.uint8), least)
     return ~_drop_small((~kept).astype(np.uint8), least)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from api.asking import ANSWER, ask_slide, require_known
+from api.cli.address import slide_address
 from api.cli.progress import progress
 from api.cli.reply import Reply
 from api.errors import BadRequestError
@@ -27,9 +28,9 @@ def ask(arguments: argparse.Namespace) -> Reply:
         BadRequestError: If a scale is given for a store, which has its own.
     """
     require_known(arguments.prompt)
-    where: Address | Path = arguments.slide
-    if not is_store(arguments.slide):
-        where = Address.of(arguments.slide, arguments.mpp0)
+    where: Address | Path = Path(arguments.slide)
+    if not is_store(Path(arguments.slide)):
+        where = slide_address(arguments)
     elif arguments.mpp0 is not None:
         raise BadRequestError("a store knows its scale; leave --mpp0 away")
     with progress("tiles") as show:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from api.cli.reply import FAILED, WRONG_CALL, Reply
 from api.errors import BadRequestError, code_of, is_known
@@ -40,7 +41,7 @@ def reply_of(error: Exception) -> Reply:
     refused = isinstance(error, NOT_EVALUABLE)
     sentence = f"not evaluable, because {_lower(str(error))}" if refused else _sentence(error)
     state = "not_evaluable" if refused else "failed"
-    status = WRONG_CALL if isinstance(error, (*WRONG, ValidationError)) else FAILED
+    status = WRONG_CALL if isinstance(error, (*WRONG, ValidationError, SettingsError)) else FAILED
     return Reply(
         {"state": state, "error": {"code": code_of(error), "detail": sentence}}, status=status, complaint=sentence
     )
@@ -53,6 +54,8 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, ValidationError):
         names = ", ".join(sorted({str(item["loc"][0]).upper() for item in error.errors() if item["loc"]}))
         return f"a setting has a value that it cannot have: ONCOSCOPE_{names}"
+    if isinstance(error, SettingsError):
+        return "a setting cannot be read; see the variables ONCOSCOPE_... of the environment"
     if isinstance(error, OSError) and error.strerror:
         return f"the system refused to read or write: {error.strerror.lower()}"
     return f"something unexpected happened ({type(error).__name__}); --debug shows where"

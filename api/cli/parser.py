@@ -76,10 +76,13 @@ def _common(parser: argparse.ArgumentParser, *, default: object) -> None:
 
 def _slide(parser: argparse.ArgumentParser, what: str = "SLIDE") -> None:
     """A slide and its scale."""
-    parser.add_argument("slide", metavar=what, type=Path)
+    parser.add_argument("slide", metavar=what, help="a path, or an s3:// or https:// address")
     parser.add_argument(
         "--mpp0", type=float, metavar="UM", help="level-0 scale in um/px, where the slide lacks it or is wrong"
     )
+    parser.add_argument("--exact", action="store_true", help="decode in full and average, never shrink while decoding")
+    parser.add_argument("--icc", action="store_true", help="convert colours to sRGB by the slide's profile")
+    parser.add_argument("--untrusted", action="store_true", help="decode in a jailed process of its own")
 
 
 def _out(parser: argparse.ArgumentParser) -> None:

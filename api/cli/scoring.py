@@ -8,12 +8,12 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from api.cli.address import slide_address
 from api.cli.progress import progress
 from api.cli.reply import FAILED, OK, Reply
 from api.errors import BadRequestError
 from biomarkers import Score, score_cohort
 from biomarkers import score as score_slide
-from slides import Address
 from tiling import Pool
 
 
@@ -27,9 +27,7 @@ def score(arguments: argparse.Namespace) -> Reply:
         The reply.
     """
     with progress("tiles") as show:
-        found = score_slide(
-            Address.of(arguments.slide, arguments.mpp0), arguments.biomarker, arguments.out, progress=show
-        )
+        found = score_slide(slide_address(arguments), arguments.biomarker, arguments.out, progress=show)
     return Reply(document_of(found, arguments.out), text_of(found, arguments.out))
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from api import NOTICE
+from api.cli.address import slide_address
 from api.cli.progress import progress
 from api.cli.reply import Reply
 from api.errors import BadRequestError
-from api.stores import is_store
+from api.stores import is_store, open_tiles
 from slides import Address, SlideInfo, open_slide
+from slides.scale_check import check_scale
 from tiling import DEFAULT_ZOOMS, TileSpec, TileStore
 from tiling import tile as tile_slide
 
@@ -24,8 +28,11 @@ def info(arguments: argparse.Namespace) -> Reply:
     Returns:
         The reply.
     """
-    with open_slide(Address.of(arguments.slide, arguments.mpp0)) as slide:
-        return Reply({"slide": slide.info.pseudonym, **slide.info.to_json()}, describe(slide.info))
+    with open_slide(slide_address(arguments)) as slide:
+        known, ruler = slide.info, check_scale(slide)
+    if ruler.warning:
+        known = replace(known, warnings=(*known.warnings, ruler.warning))
+    return Reply({"slide": known.pseudonym, **known.to_json()}, describe(known))
 
 
 def describe(known: SlideInfo) -> str:
@@ -46,6 +53,7 @@ def describe(known: SlideInfo) -> str:
         f"levels   {levels}",
         f"content  {known.content_hash}",
         *(f"warning  {warning}" for warning in known.warnings),
+        NOTICE,
     ]
     return "\n".join(lines)
 
@@ -61,7 +69,7 @@ def tile(arguments: argparse.Namespace) -> Reply:
     """
     begin = time.perf_counter()
     specs = [TileSpec(mpp=mpp, px=arguments.tile) for mpp in arguments.mpp or DEFAULT_ZOOMS]
-    address = Address.of(arguments.slide, arguments.mpp0)
+    address = slide_address(arguments)
     with progress("blocks") as show:
         store = tile_slide(address, specs, arguments.out, keep=arguments.keep, progress=show)
     seconds = round(time.perf_counter() - begin, 3)
@@ -103,9 +111,9 @@ def embed(arguments: argparse.Namespace) -> Reply:
 
     begin = time.perf_counter()
     encoder = load_encoder(arguments.encoder, arguments.weights)
-    address = None if is_store(arguments.slide) else Address.of(arguments.slide, arguments.mpp0)
+    address = None if is_store(Path(arguments.slide)) else slide_address(arguments)
     zooms = arguments.mpp or (encoder.spec.mpp if address else None)
-    store = _tiles(arguments, address, tuple(zooms or DEFAULT_ZOOMS), encoder.spec.px)
+    store = _tiles(arguments, address, tuple(zooms or ()), encoder.spec.px)
     with progress("tiles") as show:
         made = embed_tiles(store, encoder, arguments.out, zooms=zooms, address=address, progress=show)
     seconds = round(time.perf_counter() - begin, 3)
@@ -123,10 +131,12 @@ def _tiles(arguments: argparse.Namespace, address: Address | None, zooms: tuple[
     """The given store, or one made of the given slide that keeps no pixels.
 
     Raises:
-        BadRequestError: If a scale is given for a store, which has its own.
+        BadRequestError: If a scale is given for a store, which has its own, or none is known for a slide.
     """
     if address is not None:
+        if not zooms:
+            raise BadRequestError("this encoder states no scale; give --mpp")
         return tile_slide(address, [TileSpec(mpp=mpp, px=px) for mpp in zooms], Path(arguments.out), keep="no")
     if arguments.mpp0 is not None:
         raise BadRequestError("a store knows its scale; leave --mpp0 away")
-    return TileStore.open(arguments.slide)
+    return open_tiles(Path(arguments.slide))

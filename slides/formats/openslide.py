@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,16 +11,17 @@ import openslide
 from openslide import lowlevel
 
 from slides.color import over_white
-from slides.dicom_photometric import jpeg_is_ycbcr_called_rgb
 from slides.errors import DamagedSlideError
 from slides.geometry import Region, Size
 from slides.header import number, scale
-from slides.identity import content_hash
+from slides.identity import content_hash, file_content, file_identity
 from slides.info import Address, Level, SlideInfo
+from slides.profile import ToSrgb, transform_of
 from slides.slide import Slide, Source
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -36,35 +37,43 @@ class OpenSlideReader(Slide):
         DamagedSlideError: If OpenSlide knows the format but cannot read the file.
     """
 
+    _colours: ToSrgb | None = None
+
     def __init__(self, address: Address, reason: str) -> None:
-        path = entry_file(address.path)
+        path = address.path
         try:
             self._handle = openslide.OpenSlide(str(path))
         except openslide.OpenSlideError as error:
             msg = "the slide's index is damaged or its kind is not supported"
             raise DamagedSlideError(msg) from error
         try:
-            self._as_ycbcr = self._handle.properties.get("openslide.vendor") == "dicom" and jpeg_is_ycbcr_called_rgb(
-                path
-            )
-            self.info = self._describe(address, path, reason)
+            profile = bytes(lowlevel.read_icc_profile(self._handle._osr) or b"")  # noqa: SLF001 - see below
+            self._colours, icc, about = transform_of(address, profile)
+            self.info = replace(self._describe(address, path, reason), icc=icc)
+            self.info = replace(self.info, warnings=self.info.warnings + about)
             self.sources = tuple(Source(i, 1, level.downsample) for i, level in enumerate(self.info.levels))
         except BaseException:
             self._handle.close()
             raise
 
     @staticmethod
-    def detect(path: Path) -> str | None:
+    def detect(address: Address) -> str | None:
         """Whether OpenSlide knows the file.
 
         Args:
-            path: A file or a folder of DICOM instances.
+            address: Of a file.
 
         Returns:
-            The reason to take it, or None.
+            The reason to take it, or None; DICOM has a reader that looks into the frames.
         """
-        vendor = openslide.OpenSlide.detect_format(str(entry_file(path)))
-        return None if vendor is None else f"OpenSlide {openslide.__library_version__} knows the {vendor} format"
+        if address.is_remote:
+            return None
+        vendor = openslide.OpenSlide.detect_format(str(address.path))
+        return (
+            None
+            if vendor in {None, "dicom"}
+            else f"OpenSlide {openslide.__library_version__} knows the {vendor} format"
+        )
 
     def close(self) -> None:
         """Release the file."""
@@ -81,14 +90,12 @@ class OpenSlideReader(Slide):
         except openslide.OpenSlideError as error:
             msg = f"the region at level-0 pixel ({x}, {y}) cannot be decoded"
             raise DamagedSlideError(msg) from error
-        return over_white(buffer, as_ycbcr=self._as_ycbcr)
+        return over_white(buffer, self._colours)
 
     def _describe(self, address: Address, path: Path, reason: str) -> SlideInfo:
         properties = self._handle.properties
         size = Size(*self._handle.dimensions)
         mpp, source, warnings = scale(address, properties)
-        if self._as_ycbcr:
-            warnings.append("the DICOM header calls the pixels RGB, the JPEG data is YCbCr; they were converted")
         levels = tuple(
             Level(Size(*dimensions), float(downsample))
             for dimensions, downsample in zip(
@@ -105,7 +112,9 @@ class OpenSlideReader(Slide):
             levels=levels,
             bounds=_bounds(properties, size),
             objective_power=number(properties.get("openslide.objective-power")),
-            content_hash=content_hash(path, size, self._fallback_pixels),
+            content_hash=content_hash(
+                file_identity(path), size, lambda: file_content(path, size, self._fallback_pixels)
+            ),
             warnings=tuple(warnings),
         )
 
@@ -114,20 +123,6 @@ class OpenSlideReader(Slide):
         level = min(range(self._handle.level_count), key=lambda i: abs(max(self._handle.level_dimensions[i]) - 4096))
         width, height = self._handle.level_dimensions[level]
         return self._read_level(level, 0, 0, Size(min(width, 8192), min(height, 8192)))
-
-
-def entry_file(path: Path) -> Path:
-    """The file to hand to OpenSlide: any instance of a DICOM folder leads it to the others.
-
-    Args:
-        path: A file or folder.
-
-    Returns:
-        The file itself, the first DICOM file of a folder, or the folder where there is none.
-    """
-    if not path.is_dir():
-        return path
-    return next((file for file in sorted(path.glob("*.dcm")) if openslide.OpenSlide.detect_format(str(file))), path)
 
 
 def _bounds(properties: Mapping[str, str], size: Size) -> Region:

@@ -1,0 +1,206 @@
+"""OME-Zarr 0.4 and 0.5, in a folder or in object storage: 8-bit RGB, read chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+
+from slides.codestream import BROKEN
+from slides.errors import DamagedSlideError, NotASlideError
+from slides.geometry import Region, Size
+from slides.header import scale
+from slides.identity import content_hash
+from slides.info import SlideInfo
+from slides.malformed import MALFORMED, header_is_read
+from slides.ome_zarr import Multiscale, multiscale, require_safe
+from slides.storage import is_zarr
+from slides.tiles import BrokenTileError, Layer, Place, TiledSlide, levels_of
+from slides.zarr_store import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from slides.info import Address
+    from slides.zarr_store import ChunkStore
+
+MOST_CHUNK_BYTES = 1 << 28
+"""Of a chunk, which is decoded at once; larger chunks make no tiles."""
+MOST_OBJECTS = 1 << 22
+"""Chunks or shards of an array; a gigapixel slide in chunks of 256 px has 2 ** 14 a gigapixel."""
+
+
+class ChunkLayer(Layer):
+    """A level whose tiles are the chunks of an array; chunks inside shards are read one by one.
+
+    Args:
+        array: The array.
+        axes: Names of its dimensions.
+        store: Where it lies.
+
+    Raises:
+        NotASlideError: If it is not three channels of one plane.
+    """
+
+    def __init__(self, array: zarr.Array[Any], axes: Sequence[str], store: ChunkStore) -> None:
+        shape = dict(zip(axes, array.shape, strict=True))
+        chunks = dict(zip(axes, array.chunks, strict=True))
+        stored = array.shards or array.chunks
+        fits = min(*array.shape, *array.chunks, *stored) >= 1 and math.prod(array.chunks) <= MOST_CHUNK_BYTES
+        if shape.get("c") != 3 or not fits or math.prod(_grid(array.shape, stored)) > MOST_OBJECTS:
+            msg = "the Zarr image does not hold three channels in chunks of a readable size and number"
+            raise NotASlideError(msg)
+        super().__init__(Size(shape["x"], shape["y"]), Size(chunks["x"], chunks["y"]))
+        self._array = array
+        self._axes = axes
+        self._store = store
+        self.planes = array.size // (3 * shape["x"] * shape["y"])
+
+    def tiles(self, places: Sequence[Place], shrink: int) -> Iterator[NDArray[np.uint8] | None]:
+        """Chunks in the order of their places; neighbours in a row are fetched together.
+
+        Args:
+            places: Which.
+            shrink: 1.
+
+        Yields:
+            RGB, smaller where a chunk reaches beyond the level.
+
+        Raises:
+            BrokenTileError: If one cannot be decoded.
+        """
+        del shrink
+        for run in _runs(places):
+            try:
+                row, (left, right) = run[0][0], (run[0][1], run[-1][1] + 1)
+                pixels = self._read(row, left, right)
+            except (*BROKEN, OSError) as error:
+                raise BrokenTileError(run[0]) from error
+            for number in range(right - left):
+                yield pixels[:, number * self.tile.width : (number + 1) * self.tile.width]
+
+    def content(self) -> Iterator[bytes]:
+        """The level's objects as they are stored, in the order of their places.
+
+        Yields:
+            Bytes; none for an object that is left out.
+        """
+        for place in np.ndindex(*_grid(self._array.shape, self._array.shards or self._array.chunks)):
+            key = self._array.metadata.encode_chunk_key(tuple(int(i) for i in place))
+            yield self._store.fetch(f"{self._array.path}/{key}") or b""
+
+    def _read(self, row: int, left: int, right: int) -> NDArray[np.uint8]:
+        """Some chunks of a row, [tile.height or less, columns, 3]; the first of several planes or times."""
+        where = {
+            "y": slice(row * self.tile.height, min((row + 1) * self.tile.height, self.size.height)),
+            "x": slice(left * self.tile.width, min(right * self.tile.width, self.size.width)),
+            "c": slice(None),
+        }
+        with self._store.plain_errors():
+            pixels = np.asarray(self._array[tuple(where.get(axis, 0) for axis in self._axes)], np.uint8)
+        kept = [axis for axis in self._axes if axis in where]
+        return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in "yxc"]))
+
+
+class OmeZarrReader(TiledSlide):
+    """A slide in an OME-Zarr image.
+
+    Args:
+        address: Where it is.
+        reason: Why this reader was chosen, for `oncoscope info`.
+    """
+
+    def __init__(self, address: Address, reason: str) -> None:
+        with header_is_read():
+            self._open(address, reason)
+
+    def _open(self, address: Address, reason: str) -> None:
+        """Find the image and describe it.
+
+        Raises:
+            DamagedSlideError: If there is none any more.
+        """
+        store = open_store(address)
+        found = multiscale(store.fetch)
+        if found is None:
+            msg = "the Zarr group does not hold an image"
+            raise DamagedSlideError(msg)
+        layers = _layers(found, store)
+        super().__init__(layers, levels_of(layers), exact=True)
+        mpp, mpp_source, warnings = scale(address, found.properties)
+        if layers[0].planes > 1:
+            warnings.append("the image has several planes or times; the first is read")
+        self.info = SlideInfo(
+            size=layers[0].size,
+            mpp=mpp,
+            mpp_source=mpp_source,
+            format="ome-zarr",
+            reader="ome-zarr",
+            reader_reason=reason,
+            levels=levels_of(layers),
+            bounds=Region.whole(layers[0].size),
+            objective_power=None,
+            content_hash=content_hash(store.identity(found.paths[0]), layers[0].size, layers[0].content),
+            warnings=tuple(warnings),
+        )
+
+    @staticmethod
+    def detect(address: Address) -> str | None:
+        """Whether an OME-Zarr image stands at the address.
+
+        Args:
+            address: Of a Zarr group.
+
+        Returns:
+            The reason to take it, or None.
+        """
+        if not is_zarr(address) or multiscale(open_store(address).fetch) is None:
+            return None
+        return "it is an OME-Zarr image, so its chunks are read directly"
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _layers(found: Multiscale, store: ChunkStore) -> list[ChunkLayer]:
+    """The arrays of an image, finest first.
+
+    Raises:
+        DamagedSlideError: If one is missing or they do not fall in size.
+    """
+    layers = []
+    for path in found.paths:
+        require_safe(store.fetch, path)
+        try:
+            with store.plain_errors():
+                array = zarr.open_array(store.zarr, path=path, mode="r")
+            layers.append(ChunkLayer(array, found.axes, store))
+        except (*MALFORMED, OSError) as error:
+            msg = "an array of the Zarr image is missing or damaged"
+            raise DamagedSlideError(msg) from error
+    widths = [layer.size.width for layer in layers]
+    if widths != sorted(set(widths), reverse=True):
+        msg = "the arrays of the Zarr image do not fall in size"
+        raise DamagedSlideError(msg)
+    return layers
+
+
+def _grid(shape: Sequence[int], step: Sequence[int]) -> list[int]:
+    """How many chunks there are along each dimension."""
+    return [-(-side // length) for side, length in zip(shape, step, strict=True)]
+
+
+def _runs(places: Sequence[Place]) -> Iterator[list[Place]]:
+    """Places in reading order as runs of neighbours in a row."""
+    run: list[Place] = []
+    for place in places:
+        if run and place != (run[-1][0], run[-1][1] + 1):
+            yield run
+            run = []
+        run.append(place)
+    if run:
+        yield run

@@ -1,0 +1,178 @@
+"""The process that decodes one slide: it confines itself, opens the slide, and answers requests until it is alone."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+
+import numpy as np
+
+from slides import identity, plugins
+from slides.errors import SlideError
+from slides.geometry import Region, Size
+from slides.info import Address
+from slides.jail import wire
+from slides.jail.confine import confine
+from slides.slide import Source
+from slides.units import Mpp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from slides.slide import Slide
+
+TOO_MUCH: Final = "decoding the slide needs more memory than a slide may take"
+NOT_UNDERSTOOD: Final = "the slide is damaged: its reader cannot make sense of what it says"
+
+
+class Windows:
+    """The shared memory of the answers, seen from the child.
+
+    Args:
+        handles: One a slot, in their order.
+    """
+
+    def __init__(self, handles: list[int]) -> None:
+        self._handles = handles
+        self._maps: dict[int, mmap.mmap] = {}
+
+    def view(self, request: wire.Message, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+        """Where to put an answer.
+
+        Args:
+            request: Names the `slot` and the `bytes` it has.
+            shape: Of the answer.
+
+        Returns:
+            An array over the shared memory.
+        """
+        slot, length = request["slot"], request["bytes"]
+        if slot not in self._maps or len(self._maps[slot]) != length:
+            self._maps[slot] = mmap.mmap(self._handles[slot], length)
+        return np.ndarray(shape, np.uint8, buffer=self._maps[slot])
+
+
+def live(order: wire.Message, connections: list[socket.socket], handles: list[int]) -> NoReturn:
+    """Be the child: never returns.
+
+    Args:
+        order: What to open, and within which limits.
+        connections: One for each request that may be under way.
+        handles: Shared memory for the answers.
+    """
+    slide = _begin(order, connections[0])
+    if slide is not None:
+        windows = Windows(handles)
+        threads = [threading.Thread(target=_serve, args=(slide, each, windows)) for each in connections]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    os._exit(0)
+
+
+def address_to_json(address: Address) -> wire.Message:
+    """An address without its jail.
+
+    Args:
+        address: The slide.
+
+    Returns:
+        What `address_from_json` reads.
+    """
+    mpp0 = None if address.mpp0 is None else [address.mpp0.x, address.mpp0.y]
+    return {"location": address.location, "mpp0": mpp0, "decode": address.decode}
+
+
+def address_from_json(document: wire.Message) -> Address:
+    """Read what `address_to_json` wrote.
+
+    Args:
+        document: The JSON object.
+
+    Returns:
+        The address.
+    """
+    mpp0 = None if document["mpp0"] is None else Mpp(*document["mpp0"])
+    decode: Literal["fast", "exact"] = "exact" if document["decode"] == "exact" else "fast"
+    return Address(document["location"], mpp0, decode)
+
+
+def _begin(order: wire.Message, connection: socket.socket) -> Slide | None:
+    """Confine the process, open the slide and describe it; None where that failed, which the parent then knows."""
+    opened: list[Slide] = []
+
+    def describe() -> wire.Message:
+        layers = confine(order["memory"], order["shared"], [Path(place) for place in order["readable"]])
+        identity.recall({tuple(key): digest for key, digest in order["known"]})
+        slide = plugins.open_here(address_from_json(order["address"]))
+        opened.append(slide)
+        return {
+            "info": slide.info.to_json(),
+            "sources": [asdict(source) for source in slide.sources],
+            "sparse": slide.reads_sparsely,
+            "known": [[list(key), digest] for key, digest in identity.recalled().items()],
+            "layers": layers,
+        }
+
+    wire.send(connection, _guarded(describe))
+    return opened[0] if opened else None
+
+
+def _serve(slide: Slide, connection: socket.socket, windows: Windows) -> None:
+    """Answer the requests of one connection; when the parent is gone, so is this process."""
+    try:
+        while True:
+            request = wire.receive(connection)
+            wire.send(connection, _guarded(lambda: ANSWERS[request["do"]](slide, request, windows)))  # noqa: B023 - it is called at once
+    finally:
+        os._exit(0)
+
+
+def _guarded(work: Callable[[], wire.Message]) -> wire.Message:
+    """What work gives, or its error in words that name nothing."""
+    try:
+        return work()
+    except SlideError as error:
+        return {"error": type(error).__name__, "detail": str(error)}
+    except MemoryError:
+        return {"error": "DamagedSlideError", "detail": TOO_MUCH}
+    except Exception:  # noqa: BLE001 - a broken slide breaks its reader in any way
+        return {"error": "DamagedSlideError", "detail": NOT_UNDERSTOOD}
+
+
+def _tiles(slide: Slide, request: wire.Message, windows: Windows) -> wire.Message:
+    regions = [Region(*region) for region in request["regions"]]
+    wanted = Size(*request["wanted"])
+    shape = (len(regions), wanted.height, wanted.width, 3)
+    slide.read_tiles(regions, wanted, windows.view(request, shape))
+    return {"shape": list(shape)}
+
+
+def _thumbnail(slide: Slide, request: wire.Message, windows: Windows) -> wire.Message:
+    return _put(slide.thumbnail(request["max_side"]), request, windows)
+
+
+def _source(slide: Slide, request: wire.Message, windows: Windows) -> wire.Message:
+    source, size = Source(**request["source"]), Size(*request["size"])
+    image = slide._read_source(source, request["x"], request["y"], size)  # noqa: SLF001 - the same method, over there
+    return _put(image, request, windows)
+
+
+def _put(image: NDArray[np.uint8], request: wire.Message, windows: Windows) -> wire.Message:
+    windows.view(request, image.shape)[:] = image
+    return {"shape": list(image.shape)}
+
+
+ANSWERS: Final[dict[str, Callable[[Any, wire.Message, Windows], wire.Message]]] = {
+    "tiles": _tiles,
+    "thumbnail": _thumbnail,
+    "source": _source,
+}

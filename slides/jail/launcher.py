@@ -1,0 +1,139 @@
+"""The parent's side of the zygote: one for each process, started on first use, ended with it."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Final
+
+from slides.errors import SlideError
+from slides.jail import wire
+
+START_SECONDS: Final = 60.0
+"""Importing every reader on a machine that is busy with other things."""
+ANSWER_SECONDS: Final = 30.0
+ROOT: Final = Path(__file__).resolve().parents[2]
+QUIET: Final = {
+    "LANG": "C.UTF-8",
+    "PYTHONPATH": str(ROOT),
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "MALLOC_ARENA_MAX": "4",
+}
+"""The whole environment of the zygote and its children: no secrets, no threads of numeric libraries."""
+BROKEN: Final = (OSError, EOFError, ValueError)
+
+
+class Zygote:
+    """The running ancestor of this process's children."""
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.peak_rss_bytes = 0
+        """The most memory that a child had resident, of those that are buried."""
+        self._lock = threading.Lock()
+        self._connection, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                [sys.executable, "-m", "slides.jail.zygote", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=QUIET,
+                cwd=os.sep,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # libraries print file names there
+            )
+        try:
+            self.layers: dict[str, int] = wire.receive(self._connection, START_SECONDS)["layers"]
+        except BROKEN as error:
+            self.close()
+            msg = "the process that isolates slides cannot be started"
+            raise SlideError(msg) from error
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still serves this process; a fork of this process needs one of its own."""
+        return self.owner == os.getpid() and self._process.poll() is None
+
+    def fork(self, order: wire.Message, handles: list[int]) -> int:
+        """Start a child.
+
+        Args:
+            order: What it should open.
+            handles: Open files to pass: its connections, then its shared memory.
+
+        Returns:
+            The child's process number.
+        """
+        with self._lock:
+            wire.send(self._connection, {"do": "fork", **order})
+            wire.send_handles(self._connection, handles)
+            return int(wire.receive(self._connection, ANSWER_SECONDS)["process"])
+
+    def bury(self, process: int) -> wire.Message:
+        """End a child.
+
+        Args:
+            process: What `fork` gave; not to be used any more.
+
+        Returns:
+            `exit` (a status, or minus a signal), `rss_bytes` at most, `seconds` of processor time.
+        """
+        with self._lock:
+            wire.send(self._connection, {"do": "bury", "process": process})
+            end = wire.receive(self._connection, ANSWER_SECONDS)
+            self.peak_rss_bytes = max(self.peak_rss_bytes, int(end["rss_bytes"]))
+            return end
+
+    def close(self) -> None:
+        """End it, and with it all its children."""
+        self._connection.close()
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+_start = threading.Lock()
+_running: list[Zygote] = []
+
+
+def zygote() -> Zygote:
+    """The zygote of this process.
+
+    Returns:
+        The running one, or a new one where there is none.
+    """
+    with _start:
+        if not (_running and _running[-1].alive):
+            _running[:] = [Zygote()]
+        return _running[-1]
+
+
+def stop() -> None:
+    """End the zygote of this process, if it has one."""
+    with _start:
+        for each in _running:
+            if each.owner == os.getpid():
+                each.close()
+        _running.clear()
+
+
+def capabilities() -> dict[str, int]:
+    """What this machine lets a jail take away.
+
+    Returns:
+        `landlock` (version of the kernel's file-system rules, 0 for none), `seccomp` and `network` (1 or 0).
+    """
+    return dict(zygote().layers)
+
+
+atexit.register(stop)

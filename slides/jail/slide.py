@@ -1,0 +1,127 @@
+"""A slide that is decoded in a process of its own; to the rest of the program it is a slide like any other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slides.errors import SlideNotFoundError, UnsafeSlideError
+from slides.jail import keeper
+from slides.slide import Slide
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from slides.geometry import Region, Size
+    from slides.info import Address
+    from slides.jail.cell import Cell
+    from slides.slide import Source
+
+
+class JailedSlide(Slide):
+    """A slide whose bytes no decoder of this process sees.
+
+    After a crash the next read starts another child, until the slide is quarantined.
+
+    Args:
+        address: The slide; its `jail` has the limits.
+
+    Raises:
+        UnsafeSlideError: If it is not a file of this machine: a jail has no network.
+        SlideNotFoundError: If nothing stands there.
+    """
+
+    def __init__(self, address: Address) -> None:
+        if address.is_remote:
+            msg = "a slide at a remote address cannot be read in isolation; copy it to this machine"
+            raise UnsafeSlideError(msg)
+        self._address = address
+        try:
+            self._key, self._cell = keeper.enter(address)
+        except OSError as error:
+            msg = "there is no file or folder that can be read at the slide's address"
+            raise SlideNotFoundError(msg) from error
+        self._open = True
+        opened = self._cell.opened
+        self.info, self.sources, self.reads_sparsely = opened.info, opened.sources, opened.reads_sparsely
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """What the child gave up: `landlock` (version, 0 for none), `seccomp` (1 or 0)."""
+        return self._cell.opened.layers
+
+    def read_tiles(
+        self, regions: Sequence[Region], wanted: Size, out: NDArray[np.uint8] | None = None
+    ) -> NDArray[np.uint8]:
+        """Pixels of neighbouring regions of one size, each resampled to exactly a size, from one read.
+
+        Args:
+            regions: Where, in level-0 pixels.
+            wanted: Size of each result in pixels.
+            out: Where to put the result; None gives memory that is shared with the child and the caller's own now.
+
+        Returns:
+            RGB [n, wanted.height, wanted.width, 3].
+        """
+        _, _, native = self._planned(regions, wanted)
+        request = {
+            "do": "tiles",
+            "regions": [[int(r.x), int(r.y), int(r.width), int(r.height)] for r in regions],
+            "wanted": [int(wanted.width), int(wanted.height)],
+        }
+        shape = (len(regions), wanted.height, wanted.width, 3)
+        tiles = self._running().read(request, shape, native.width * native.height)
+        if out is None:
+            return tiles
+        out[:] = tiles
+        return out
+
+    def thumbnail(self, max_side: int) -> NDArray[np.uint8]:
+        """The whole slide, small.
+
+        Args:
+            max_side: The longer side of the result in pixels.
+
+        Returns:
+            RGB [h, w, 3], covering exactly the slide's extent.
+        """
+        size = self.info.size
+        shape = (min(size.height, max_side), min(size.width, max_side), 3)
+        source = self.source_for(max(1.0, max(size.width, size.height) / max_side))
+        native_px = size.width * size.height / source.downsample**2
+        return self._running().read({"do": "thumbnail", "max_side": int(max_side)}, shape, native_px)
+
+    def close(self) -> None:
+        """Let the child go."""
+        if self._open:
+            self._open = False
+            keeper.leave(self._key)
+
+    def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
+        request = {
+            "do": "source",
+            "source": asdict(source),
+            "x": int(x),
+            "y": int(y),
+            "size": [size.width, size.height],
+        }
+        return self._running().read(request, (size.height, size.width, 3), size.width * size.height)
+
+    def _running(self) -> Cell:
+        """The cell, a new one where it died.
+
+        Raises:
+            UnsafeSlideError: If another slide is there by now.
+        """
+        if not self._cell.alive and self._open:
+            key, cell = keeper.enter(self._address)
+            keeper.leave(self._key)
+            self._key, self._cell = key, cell
+            if cell.opened.info != self.info:
+                msg = "the slide changed while it was read"
+                raise UnsafeSlideError(msg)
+        return self._cell

@@ -1,0 +1,287 @@
+"""Slides made of compressed tiles: every tile is decoded once for all output that touches it.
+
+OpenSlide spends most of its time putting decoded tiles together, and a general decoder spends much of the rest on
+pixels that the next step averages away. A reader that knows where its tiles lie gives its levels as `Layer`s; which
+tiles a read needs, at what size they are decoded and where they go is decided here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from slides.codestream import BROKEN
+from slides.errors import DamagedSlideError
+from slides.geometry import Region, Size
+from slides.info import Level
+from slides.slide import Slide, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from slides.codestream import Codec
+    from slides.info import Address
+    from slides.profile import ToSrgb
+    from slides.storage import ByteSource
+
+WHITE = 255
+Place = tuple[int, int]
+"""Row and column of a tile."""
+
+
+class BrokenTileError(Exception):
+    """A tile that cannot be decoded; becomes a `DamagedSlideError` that names its place on the slide."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__("a tile cannot be decoded")
+        self.place = place
+
+
+class Layer(ABC):
+    """One level of a slide as a grid of tiles of one size.
+
+    Args:
+        size: The level in pixels.
+        tile: A tile in pixels; those at the right and lower edge may reach beyond the level.
+    """
+
+    shrinks: tuple[int, ...] = (1,)
+    """What a tile's sides can be divided by while it is decoded."""
+    method: str = "full"
+    """How that is done, for provenance."""
+
+    def __init__(self, size: Size, tile: Size) -> None:
+        self.size = size
+        self.tile = tile
+        self.shape = (-(-size.height // tile.height), -(-size.width // tile.width))
+
+    @abstractmethod
+    def tiles(self, places: Sequence[Place], shrink: int) -> Iterator[NDArray[np.uint8] | None]:
+        """Decoded tiles in the order of their places.
+
+        Args:
+            places: Which.
+            shrink: One of `shrinks`.
+
+        Yields:
+            RGB [tile.height / shrink, tile.width / shrink, 3], or None for a tile that the slide leaves out as glass.
+        """
+
+    @abstractmethod
+    def content(self) -> Iterator[bytes]:
+        """What identifies the level: its tiles as they are stored, in the order of their places.
+
+        Yields:
+            Bytes.
+        """
+
+
+class CompressedLayer(Layer):
+    """Tiles that lie one by one in a file.
+
+    Args:
+        size: The level in pixels.
+        tile: A tile in pixels.
+        data: The file.
+        spans: Offset and length of every tile, int64 [rows, columns, 2]; length 0 for a tile left out as glass.
+        codec: Decodes one.
+    """
+
+    def __init__(self, size: Size, tile: Size, data: ByteSource, spans: NDArray[np.int64], codec: Codec) -> None:
+        super().__init__(size, tile)
+        self.shrinks, self.method = codec.shrinks, codec.method
+        self._data = data
+        self._spans = spans
+        self._codec = codec
+
+    def tiles(self, places: Sequence[Place], shrink: int) -> Iterator[NDArray[np.uint8] | None]:
+        """Decoded tiles in the order of their places.
+
+        Args:
+            places: Which.
+            shrink: One of `shrinks`.
+
+        Yields:
+            RGB, or None for a tile that is left out.
+
+        Raises:
+            BrokenTileError: If one cannot be decoded.
+        """
+        for place, stream in zip(places, self._data.read_many(self._at(places)), strict=True):
+            try:
+                yield self._codec.decode(stream, self.tile, shrink) if stream else None
+            except BROKEN as error:
+                raise BrokenTileError(place) from error
+
+    def content(self) -> Iterator[bytes]:
+        """The compressed tiles in the order of their places.
+
+        Yields:
+            Bytes.
+        """
+        yield from self._data.read_many([(int(offset), int(length)) for offset, length in self._spans.reshape(-1, 2)])
+
+    def _at(self, places: Sequence[Place]) -> list[tuple[int, int]]:
+        return [(int(self._spans[place][0]), int(self._spans[place][1])) for place in places]
+
+    def require_whole(self) -> None:
+        """Refuse a file that is shorter than its index says.
+
+        Raises:
+            DamagedSlideError: If it is.
+        """
+        if int(self._spans.sum(axis=2).max()) > self._data.size or int(self._spans.min()) < 0:
+            msg = "the slide is cut off: its file is shorter than its tile index says"
+            raise DamagedSlideError(msg)
+
+
+class TiledSlide(Slide):
+    """A slide whose levels are `Layer`s.
+
+    Args:
+        layers: Finest first.
+        levels: What `SlideInfo` says of them.
+        exact: Never shrink while decoding.
+    """
+
+    reads_sparsely = True
+
+    def __init__(self, layers: Sequence[Layer], levels: Sequence[Level], *, exact: bool) -> None:
+        self._layers = layers
+        self._colours: ToSrgb | None = None
+        self.sources = tuple(
+            Source(number, shrink, level.downsample * shrink, layer.method)
+            for number, (layer, level) in enumerate(zip(layers, levels, strict=True))
+            for shrink in ((1,) if exact else layer.shrinks)
+            if not (layer.tile.width % shrink or layer.tile.height % shrink)
+        )
+
+    def decode_of(self, address: Address) -> str:
+        """What `SlideInfo.decode` says.
+
+        Args:
+            address: Holds what the caller allows.
+
+        Returns:
+            `fast` or `exact` where a level could be shrunk while it is decoded, else `full`.
+        """
+        return address.decode if any(len(layer.shrinks) > 1 for layer in self._layers) else "full"
+
+    def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
+        return self._compose(source, x, y, size, None)
+
+    def _read_covering(
+        self, source: Source, regions: Sequence[Region], corner: tuple[int, int], size: Size
+    ) -> NDArray[np.uint8]:
+        return self._compose(source, corner[0], corner[1], size, regions)
+
+    def _compose(
+        self, source: Source, x: int, y: int, size: Size, regions: Sequence[Region] | None
+    ) -> NDArray[np.uint8]:
+        """Pixels of a source from level-0 place (x, y); with `regions`, only tiles that touch one are decoded."""
+        layer = self._layers[source.level]
+        width, height = layer.tile.width // source.shrink, layer.tile.height // source.shrink
+        left, top = round(x / source.downsample), round(y / source.downsample)
+        image = np.full((size.height, size.width, 3), WHITE, np.uint8)
+        limit = (-(-layer.size.height // source.shrink), -(-layer.size.width // source.shrink))
+        whole = [Region(left, top, size.width, size.height)]
+        wanted = whole if regions is None else scaled(regions, (x, y), source.downsample)
+        places = touched(wanted, (height, width), layer.shape)
+        for (row, col), tile in zip(places, self._decoded(source, places), strict=True):
+            if tile is not None:
+                corner = (row * height - top, col * width - left)
+                paste(image, tile, corner, (limit[0] - row * height, limit[1] - col * width))
+        return image
+
+    def _decoded(self, source: Source, places: Sequence[Place]) -> Iterator[NDArray[np.uint8] | None]:
+        """Tiles of a source.
+
+        Raises:
+            DamagedSlideError: If one cannot be decoded, naming its place.
+        """
+        layer = self._layers[source.level]
+        try:
+            for tile in layer.tiles(places, source.shrink):
+                yield tile if tile is None or self._colours is None else self._colours(tile)
+        except BrokenTileError as error:
+            scale = self._layers[0].size.width / layer.size.width
+            x, y = error.place[1] * layer.tile.width * scale, error.place[0] * layer.tile.height * scale
+            msg = f"the tile at level-0 pixel ({round(x)}, {round(y)}) cannot be decoded"
+            raise DamagedSlideError(msg) from error
+
+
+def levels_of(layers: Sequence[Layer]) -> tuple[Level, ...]:
+    """What `SlideInfo` says of layers.
+
+    Args:
+        layers: Finest first.
+
+    Returns:
+        Sizes, and downsamples as OpenSlide has them: the mean of both directions.
+    """
+    full = layers[0].size
+    return tuple(
+        Level(layer.size, (full.width / layer.size.width + full.height / layer.size.height) / 2) for layer in layers
+    )
+
+
+def scaled(regions: Sequence[Region], corner: tuple[int, int], downsample: float) -> list[Region]:
+    """Regions in pixels of a source, rounded as `Slide.read_tiles` rounds them: an edge tile more is a tile in vain.
+
+    Args:
+        regions: In level-0 pixels.
+        corner: Left and top edge of what is read, in level-0 pixels.
+        downsample: Level-0 pixels for one pixel of the source.
+
+    Returns:
+        One region for each.
+    """
+    left, top = round(corner[0] / downsample), round(corner[1] / downsample)
+    return [
+        Region(
+            left + round((region.x - corner[0]) / downsample),
+            top + round((region.y - corner[1]) / downsample),
+            max(1, round(region.width / downsample)),
+            max(1, round(region.height / downsample)),
+        )
+        for region in regions
+    ]
+
+
+def touched(regions: Sequence[Region], tile: tuple[int, int], shape: tuple[int, int]) -> list[Place]:
+    """The tiles that touch any region, in reading order.
+
+    Args:
+        regions: In pixels of the source.
+        tile: Height and width of a tile in those pixels.
+        shape: Rows and columns of the grid.
+
+    Returns:
+        Rows and columns.
+    """
+    wanted = np.zeros(shape, np.bool_)
+    for region in regions:
+        top, left = max(0, region.y // tile[0]), max(0, region.x // tile[1])
+        wanted[top : max(0, -(-region.bottom // tile[0])), left : max(0, -(-region.right // tile[1]))] = True
+    return [(int(row), int(col)) for row, col in np.argwhere(wanted)]
+
+
+def paste(image: NDArray[np.uint8], tile: NDArray[np.uint8], at: tuple[int, int], limit: tuple[int, int]) -> None:
+    """Copy a tile into an image, clipped to both and to the level's edge.
+
+    Args:
+        image: RGB [H, W, 3], written to.
+        tile: RGB [h, w, 3].
+        at: Row and column of the image where the tile's corner goes; may be negative.
+        limit: Rows and columns of the tile that lie on the level.
+    """
+    y, x = at
+    top, left = max(0, -y), max(0, -x)
+    bottom = min(tile.shape[0], limit[0], image.shape[0] - y)
+    right = min(tile.shape[1], limit[1], image.shape[1] - x)
+    if bottom > top and right > left:
+        image[y + top : y + bottom, x + left : x + right] = tile[top:bottom, left:right]
