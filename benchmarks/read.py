@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +29,8 @@ from PIL import Image
 
 from slides import Address, Region, Size, Slide, open_slide
 from slides.formats.openslide import OpenSlideReader
-from slides.formats.tiff_jpeg import TiffJpegReader
+from slides.jail.spec import Jail
+from slides.tiles import TiledSlide
 from tiling import LocalPool
 
 PX = 224
@@ -83,7 +85,7 @@ def fastslide_supertiles(path: Path) -> Method | None:
         return None
     fastslide: Any = importlib.import_module("fastslide")
     slide = fastslide.FastSlide.from_file_path(str(path))
-    return _supertiles(lambda x, y, n: np.asarray(slide.read_region(location=(x, y), level=0, size=(n, n))))
+    return _supertiles(lambda x, y, n: slide.read_region(location=(x, y), level=0, size=(n, n)).numpy())
 
 
 def cucim_supertiles(path: Path) -> Method | None:
@@ -96,31 +98,46 @@ def cucim_supertiles(path: Path) -> Method | None:
 
 def _supertiles(read: Callable[[int, int, int], NDArray[np.uint8]]) -> Method:
     def method(regions: list[Region]) -> Tiles:
-        side, tiles = regions[0].width, []
+        side = regions[0].width
+        tiles: Tiles = []
         for x, y in sorted({(r.x // (8 * side), r.y // (8 * side)) for r in regions}):
             big = read(x * 8 * side, y * 8 * side, 8 * side)[..., :3]
             for r in regions:
                 if (r.x // (8 * side), r.y // (8 * side)) == (x, y):
                     part = big[r.y - y * 8 * side :, r.x - x * 8 * side :][:side, :side]
-                    tiles.append(
-                        np.asarray(cv2.resize(np.ascontiguousarray(part), (PX, PX), interpolation=cv2.INTER_AREA))
-                    )
+                    small = cv2.resize(np.ascontiguousarray(part), (PX, PX), interpolation=cv2.INTER_AREA)
+                    tiles.append(np.asarray(small, np.uint8))
         return tiles
 
     return method
 
 
-def entropy_limit(slide: TiffJpegReader, regions: list[Region]) -> float:
-    """Seconds to decode every compressed tile under the regions once at 1/8: nearly nothing but entropy decoding."""
-    index = slide._indices[0]  # noqa: SLF001 - the limit is about this reader's own tiles
-    whole = Region(regions[0].x, regions[0].y, regions[-1].right - regions[0].x, regions[-1].bottom - regions[0].y)
-    rows = range(whole.y // index.tile.height, -(-whole.bottom // index.tile.height))
-    cols = range(whole.x // index.tile.width, min(index.offsets.shape[1], -(-whole.right // index.tile.width)))
+def entropy_limit(slide: TiledSlide, regions: list[Region]) -> float:
+    """CPU seconds to decode every compressed tile under the regions once at 1/8: little but entropy decoding."""
+    layer = slide._layers[0]  # noqa: SLF001 - the limit is about this reader's own tiles
+    first, last = regions[0], regions[-1]
+    rows = range(first.y // layer.tile.height, -(-last.bottom // layer.tile.height))
+    cols = range(first.x // layer.tile.width, min(layer.shape[1], -(-last.right // layer.tile.width)))
     start = time.process_time()
-    for row in rows:
-        for col in cols:
-            slide._decode(index, row, col, 8)  # noqa: SLF001
+    for _ in layer.tiles([(row, col) for row in rows for col in cols], max(layer.shrinks)):
+        pass
     return time.process_time() - start
+
+
+def peak_rss_mb(arguments: argparse.Namespace) -> float:
+    """Memory of a process that does nothing but read these tiles our way."""
+    call = [sys.executable, __file__, "--slide", str(arguments.slide), "--tiles", str(arguments.tiles), "--memory"]
+    mpp0 = [] if arguments.mpp0 is None else ["--mpp0", str(arguments.mpp0)]
+    return float(subprocess.run([*call, *mpp0], check=True, capture_output=True, text=True).stdout)
+
+
+def jail_ratio(address: Address, regions: list[Region]) -> float:
+    """Tiles a second of wall time in the jail over in this process, medians of interleaved rounds."""
+    with open_slide(address) as here, open_slide(replace(address, jail=Jail())) as jailed:
+        free, inside = in_strips(here), in_strips(jailed)
+        seconds(inside, regions)
+        pairs = [(seconds(free, regions)[1], seconds(inside, regions)[1]) for _ in range(5)]
+    return statistics.median(pair[0] for pair in pairs) / statistics.median(pair[1] for pair in pairs)
 
 
 def seconds(method: Method, regions: list[Region]) -> tuple[float, float]:
@@ -167,9 +184,17 @@ def main() -> None:
     cli.add_argument("--mpp0", type=float)
     cli.add_argument("--tiles", type=int, default=400)
     cli.add_argument("--rounds", type=int, default=3)
+    cli.add_argument("--memory", action="store_true", help="only read our way and print the peak memory in MB")
     arguments = cli.parse_args()
     cv2.setNumThreads(1)
     address = Address.of(arguments.slide, arguments.mpp0)
+    if arguments.memory:
+        with open_slide(address) as slide:
+            in_strips(slide)(windows(slide.info.size, 2 * PX, arguments.tiles))
+        # Not ru_maxrss: it is inherited from the parent across exec.
+        status = Path("/proc/self/status").read_text()
+        print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+        return
     ours, exact = open_slide(address), open_slide(replace(address, decode="exact"))
     regions = windows(ours.info.size, 2 * PX, arguments.tiles)
     methods: dict[str, Method | None] = {
@@ -206,14 +231,15 @@ def main() -> None:
             "two_threads_over_one": round(two_threads(ours, regions), 2),
             "psnr_db": round(psnr(fast, full), 1),
             "embedding_cosine": embeddings_agree(fast[:200], full[:200]),
-            "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "jail_ratio": round(jail_ratio(address, regions), 3),
+            "peak_rss_mb": round(peak_rss_mb(arguments)),
             "simplejpeg": simplejpeg.__version__,
         })
     )
 
 
 def _entropy_ratio(slide: Slide, regions: list[Region], rate: float) -> float | None:
-    if not isinstance(slide, TiffJpegReader):
+    if not isinstance(slide, TiledSlide):
         return None
     return round(rate / (len(regions) / entropy_limit(slide, regions)), 2)
 
