@@ -190,7 +190,9 @@ def main() -> None:
     address = Address.of(arguments.slide, arguments.mpp0)
     if arguments.memory:
         with open_slide(address) as slide:
-            in_strips(slide)(windows(slide.info.size, 2 * PX, arguments.tiles))
+            regions = windows(slide.info.size, 2 * PX, arguments.tiles)
+            for i in range(0, len(regions), STRIP):
+                in_strips(slide)(regions[i : i + STRIP])  # as a feed does: what was handed on is forgotten
         # Not ru_maxrss: it is inherited from the parent across exec.
         status = Path("/proc/self/status").read_text()
         print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
