@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from api.errors import BadRequestError
-from api.stores import kind_of
+from api.stores import kind_of, open_tiles
 from biomarkers.export.geojson import TileLayer, write_geojson
 from biomarkers.report.maps import Scale, View, heat_map, heat_scale, tile_index
 from biomarkers.report.png import png
@@ -23,7 +24,7 @@ from foundation import Answer, Embeddings, Encoder, PromptAnswer, ask, embed, lo
 from foundation.embeddings import KIND as EMBEDDINGS
 from foundation.prompts import checked, tissue_of
 from slides import Address, Region, SlideInfo, open_slide
-from tiling import Pool, TileGrid, TileSpec, TileStore, tile
+from tiling import Pool, TileGrid, TileSpec, tile
 
 ZOOM: Final = 0.5
 """Scale in um/px at which a slide is asked: cells and their surroundings, and what `tissue-composition` uses too."""
@@ -32,6 +33,8 @@ MAP_PX: Final = 1280
 OPACITY: Final = 0.6
 """Of the colours over the slide: strong enough to be read, weak enough to see the tissue."""
 ANSWER: Final = "answer.json"
+OURS: Final = re.compile(r"prompt-[0-9]+\.(png|geojson)")
+"""Names of the files beside it; whatever else stands in the folder is the user's."""
 Progress = Callable[[int, int], None]
 
 
@@ -113,7 +116,7 @@ def _embeddings(where: Address | Path, stages: Path, pool: Pool | None, progress
     if isinstance(where, Path) and kind_of(where) == EMBEDDINGS:
         return Embeddings.open(where)
     if isinstance(where, Path):
-        store = TileStore.open(where)
+        store = open_tiles(where)
         zoom = ZOOM if ZOOM in store.zooms else store.zooms[0]
         return embed(store, _encoder(), stages, zooms=[zoom], progress=progress)
     store = tile(where, [TileSpec(mpp=ZOOM)], stages, pool=pool, keep="no")
@@ -162,8 +165,9 @@ def _write(
             (staging / f"prompt-{number}.png").write_bytes(png(picture, _caption(answer, prompt, scale)))
         (staging / ANSWER).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         (out / ANSWER).unlink(missing_ok=True)
-        for old in out.glob("prompt-*.*"):
-            old.unlink()
+        for old in out.iterdir():
+            if OURS.fullmatch(old.name) and old.is_file() and not old.is_symlink():
+                old.unlink()
         for path in sorted(staging.iterdir(), key=lambda path: path.name == ANSWER):
             path.replace(out / path.name)
 

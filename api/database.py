@@ -1,6 +1,7 @@
 """The job database: tables, connection rules, and one clock that all processes share.
 
-SQLite by default (WAL, so that readers never wait for the writer), PostgreSQL by address; the statements are the same.
+SQLite by default (WAL, so that readers never wait for the writer). The statements are written for PostgreSQL too, which
+an address chooses, but no test has run them there yet.
 Times are seconds since 1970 UTC by the clock of the database, so that workers whose clocks differ agree on a lease.
 """
 
@@ -28,7 +29,7 @@ from sqlalchemy import (
     event,
     select,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -123,7 +124,7 @@ class Database:
         Raises:
             DatabaseError: If the clock is not usable.
         """
-        self.engine: Engine = create_engine(address)
+        self.engine: Engine = _engine(address)
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
@@ -147,7 +148,7 @@ class Database:
         try:
             with self.engine.connect().execution_options(oncoscope_read=True) as connection:
                 yield connection
-        except OperationalError as error:
+        except SQLAlchemyError as error:
             raise DatabaseError(NO_ANSWER) from error
 
     @contextmanager
@@ -158,17 +159,36 @@ class Database:
             The connection.
 
         Raises:
+            IntegrityError: If a value that may stand once is there already.
             DatabaseError: If the database does not answer.
         """
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as error:
+        except IntegrityError:  # an answer, not a failure
+            raise
+        except SQLAlchemyError as error:
             raise DatabaseError(NO_ANSWER) from error
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _engine(address: str) -> Engine:
+    """An engine that has not connected yet.
+
+    Raises:
+        DatabaseError: If the address cannot be understood, or its driver is not installed.
+    """
+    try:
+        return create_engine(address)
+    except ImportError as error:
+        msg = f"the job database needs the Python package {error.name or 'of its driver'}, which is not installed"
+        raise DatabaseError(f"{msg}; install it beside oncoscope, or leave ONCOSCOPE_DATABASE_URL unset") from error
+    except SQLAlchemyError:  # its text may hold a password
+        msg = "the address of the job database is not one that can be used; see ONCOSCOPE_DATABASE_URL"
+        raise DatabaseError(msg) from None
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

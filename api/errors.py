@@ -120,7 +120,8 @@ STATUS: Final[dict[type[Exception], int]] = {
 """HTTP status of an error class and of all classes below it that are not named themselves."""
 
 SERVER_FAULT: Final = 500
-HIDDEN: Final = "something went wrong inside the service; the id of this problem finds it in the log"
+HIDDEN: Final = "something went wrong inside the service"
+LOGGED: Final = f"{HIDDEN}; the id of this problem finds it in the log"
 PRIVATE: Final = re.compile(r"(^|[\s'\"(=])(/|~/|[A-Za-z]:\\|\w+://)\S")
 """What looks like a path or an address inside a sentence."""
 
@@ -174,6 +175,8 @@ def safe_detail(error: BaseException) -> str:
         One sentence.
     """
     detail = str(error)
+    if isinstance(error, PromptError) and detail:  # repeats the client's own words, in which a slash is no path
+        return detail
     return detail if is_known(error) and detail and not PRIVATE.search(detail) else HIDDEN
 
 
@@ -187,7 +190,10 @@ def problem_of(error: BaseException, identity: str | None = None) -> dict[str, A
     Returns:
         The members of RFC 9457 (`type`, `title`, `status`, `detail`), `code`, `notice` and, if given, `id`.
     """
-    return problem(status_of(error), code_of(error), safe_detail(error), identity)
+    detail = safe_detail(error)
+    if identity is not None and detail == HIDDEN:
+        detail = LOGGED
+    return problem(status_of(error), code_of(error), detail, identity)
 
 
 def problem(status: int, code: str, detail: str, identity: str | None = None) -> dict[str, Any]:

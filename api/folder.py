@@ -8,6 +8,7 @@
     work/<job>/            of a cohort, what is done so far; the next attempt goes on from there
     work/<job>.<token>/    one attempt at another job; of no meaning once it has ended
     results/<job>.<token>/ a committed result; the job's row names the one that counts
+    quarantine/            slides that crashed their decoders, by content; an operator may remove entries
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class DataFolder:
             The folder, with an absolute root.
         """
         folder = cls(root.absolute())
-        for name in ("incoming", "slides", "stages", "work", "results"):
+        for name in ("incoming", "slides", "stages", "work", "results", "quarantine"):
             (folder.root / name).mkdir(mode=OWNER_ONLY, parents=True, exist_ok=True)
         folder.root.chmod(OWNER_ONLY)
         return folder
@@ -61,21 +62,33 @@ class DataFolder:
         path.mkdir(mode=OWNER_ONLY)
         return path
 
-    def accept(self, incoming: Path) -> Path:
-        """Make an upload durable and move it to the slides, in one step.
+    def settle(self, incoming: Path) -> None:
+        """Write an upload through to the disk, wherever it stands.
 
         Args:
             incoming: The folder of the upload.
+        """
+        for path in (*incoming.iterdir(), incoming):
+            _sync(path)
+
+    def accept(self, incoming: Path) -> Path:
+        """Move an upload to the slides, in one step; `seal` makes the step durable.
+
+        Args:
+            incoming: The folder of the upload, which `settle` has made durable.
 
         Returns:
             The slide's folder.
         """
-        final = self.slide(incoming.name)
-        for path in (*incoming.iterdir(), incoming):
-            _sync(path)
-        incoming.rename(final)
-        _sync(final.parent)
-        return final
+        return incoming.rename(self.slide(incoming.name))
+
+    def seal(self) -> None:
+        """Make durable which slides there are."""
+        _sync(self.root / "slides")
+
+    def drop_slide(self, identity: str) -> None:
+        """Remove an accepted slide that the database does not know."""
+        shutil.rmtree(self.slide(identity), ignore_errors=True)
 
     def sweep(self) -> TextIO | None:
         """Remove uploads that an earlier server did not finish, unless another server uses this folder.
@@ -100,7 +113,8 @@ class DataFolder:
             jobs: Says which jobs are still running, and which results count.
         """
         for path in (*(self.root / "work").iterdir(), *(self.root / "results").iterdir()):
-            identity, _, token = path.name.lstrip(".").partition(".")
+            identity, _, rest = path.name.lstrip(".").partition(".")
+            token = rest.partition(".")[0]  # of `.<job>.<token>.<random>.staging` too: a result under way
             try:
                 job = jobs.get(identity)
             except NotFoundError:
@@ -128,6 +142,11 @@ class DataFolder:
     def slide(self, identity: str) -> Path:
         """The folder of an accepted slide."""
         return self.root / "slides" / identity
+
+    @property
+    def quarantine(self) -> Path:
+        """The folder in which slides are remembered that crashed their decoders."""
+        return self.root / "quarantine"
 
     @property
     def stages(self) -> Path:

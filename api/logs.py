@@ -17,6 +17,7 @@ def start_logging(*, verbose: bool = True) -> None:
     Args:
         verbose: False keeps our own lines back too.
     """
+    logging.captureWarnings(capture=True)  # their warnings quote what stands in a slide's header
     logging.getLogger().addHandler(logging.NullHandler())
     ours = logging.getLogger("oncoscope")
     ours.handlers.clear()

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from api.errors import SERVER_FAULT, STATUS, NotReadyError, problem, problem_of
+from api.errors import SERVER_FAULT, STATUS, NotReadyError, problem, problem_of, status_of
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_SECONDS: Final = "1"
@@ -79,10 +79,9 @@ def log_failure(logger: logging.Logger, error: BaseException) -> str:
 
 async def _known(_request: Request, error: Exception) -> JSONResponse:
     """An error of our packages."""
-    document = problem_of(error)
-    if document["status"] >= SERVER_FAULT:
-        document["id"] = log_failure(log, error)
-    waits = document["status"] == 503 or isinstance(error, NotReadyError)
+    status = status_of(error)
+    document = problem_of(error, log_failure(log, error) if status >= SERVER_FAULT else None)
+    waits = status == 503 or isinstance(error, NotReadyError)
     return answer(document, {"Retry-After": RETRY_SECONDS} if waits else None)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
 class Settings(BaseSettings):
@@ -17,11 +17,15 @@ class Settings(BaseSettings):
     data_dir: Path = Path("oncoscope-data")
     """Folder of uploads, results and the default database; made on first use, readable by its owner alone."""
     database_url: str | None = None
-    """SQLAlchemy address of the job database; None is a SQLite file in the data folder."""
+    """SQLAlchemy address of the job database; None is a SQLite file in the data folder.
+
+    PostgreSQL is written for but not tested, and its driver (psycopg) is not installed with oncoscope."""
     host: str = "127.0.0.1"
     """Loopback: the service has no access control yet, so nobody else may reach it unless the operator says so."""
-    hosts: tuple[str, ...] = ()
-    """Names, beside those of this machine, under which a proxy may call; a page of another site has none of them."""
+    hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Names, with commas between them, under which a proxy may call, beside those of this machine.
+
+    A page of another site has none of them."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """0 takes any free port."""
     max_upload_bytes: PositiveInt = 64 << 30
@@ -32,18 +36,25 @@ class Settings(BaseSettings):
     """Address space of the process that looks at an upload; a bad file may claim any size."""
     lease_seconds: PositiveFloat = 15.0
     """How long a job stays with a worker that says nothing; then another worker takes it."""
-    heartbeat_seconds: PositiveFloat = 5.0
-    """A third of the lease: two heartbeats may be lost before the job is."""
     poll_seconds: PositiveFloat = 0.5
     """How often an idle worker looks for a job; one short query."""
     max_attempts: PositiveInt = 3
     """A job that took three workers down with it is given up: it is the slide, not chance."""
-    threads: PositiveInt | None = None
-    """Threads a job may use; None takes all cores this process may run on."""
     cache_dir: Path | None = None
     """Where the demonstration slide is kept; None is the user's cache folder."""
     xdg_cache_home: Annotated[Path | None, Field(validation_alias="XDG_CACHE_HOME")] = None
     """The desktop standard's cache folder, used where `cache_dir` is not set."""
+
+    @field_validator("hosts", mode="before")
+    @classmethod
+    def _separate(cls, hosts: object) -> object:
+        """The environment has no lists."""
+        return tuple(filter(None, map(str.strip, hosts.split(",")))) if isinstance(hosts, str) else hosts
+
+    @property
+    def heartbeat_seconds(self) -> float:
+        """A third of the lease: two heartbeats may be lost before the job is."""
+        return self.lease_seconds / 3
 
     @property
     def database(self) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tiling import NotAStoreError, read_manifest
+from api.errors import BadRequestError
+from tiling import NotAStoreError, TileStore, read_manifest
 
 
 def is_store(path: Path) -> bool:
@@ -32,3 +33,21 @@ def kind_of(path: Path) -> str | None:
         return str(read_manifest(path).get("kind"))
     except NotAStoreError:
         return None
+
+
+def open_tiles(path: Path) -> TileStore:
+    """Open a tile store to read its pixels.
+
+    Args:
+        path: Its folder.
+
+    Returns:
+        The store.
+
+    Raises:
+        BadRequestError: If it was made without pixels.
+    """
+    store = TileStore.open(path)
+    if store.keep == "no":
+        raise BadRequestError("this store keeps no pixels (--keep no); run the command on the slide instead")
+    return store

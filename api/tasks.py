@@ -14,8 +14,8 @@ from api.jobs import Job, Outcome
 from api.service import Service
 from api.uploads import SlideRecord
 from biomarkers import score, score_cohort
-from slides import Address, MissingMppError
-from tiling import LocalPool, NoSpaceError, NotEvaluableError, PoolError, staged
+from slides import MissingMppError
+from tiling import NoSpaceError, NotEvaluableError, PoolError, staged
 
 NOT_EVALUABLE: Final = (NotEvaluableError, MissingMppError)
 """The slide is what it is; trying again gives the same answer."""
@@ -81,9 +81,8 @@ def do_score(service: Service, job: Job, work: Path) -> dict[str, Any]:
         `score`, `category`, `biomarker`, `seconds`, `content_hash`.
     """
     record = service.slides.get(job.request["slide"])
-    address = Address.of(service.slides.path(record), job.request["mpp0"])
-    with LocalPool(service.settings.threads) as pool:
-        found = score(address, job.request["biomarker"], work, pool, slide_id=record.id, stages=service.folder.stages)
+    address = service.slides.address(record, job.request["mpp0"])
+    found = score(address, job.request["biomarker"], work, slide_id=record.id, stages=service.folder.stages)
     require_unchanged(record, found.slide["content_hash"])
     return {
         "score": found.score,
@@ -110,7 +109,10 @@ def do_cohort(service: Service, job: Job, work: Path) -> dict[str, Any]:
         stages.symlink_to(service.folder.stages)
     manifest = work / "manifest.csv"
     write_manifest(manifest, service, job.request["slides"])
-    found = score_cohort(manifest, job.request["biomarker"], work)
+    found = score_cohort(manifest, job.request["biomarker"], work, jail=service.slides.jail)
+    for row, outcome in zip(job.request["slides"], found.outcomes, strict=True):
+        if outcome.score is not None:
+            require_unchanged(service.slides.get(row["slide"]), outcome.score.slide["content_hash"])
     return {key: value for key, value in found.to_json().items() if key != "files"}
 
 
@@ -126,9 +128,8 @@ def do_ask(service: Service, job: Job, work: Path) -> dict[str, Any]:
         `prompts` with their slide-level scores, `closed_vocabulary`, `content_hash`.
     """
     record = service.slides.get(job.request["slide"])
-    address = Address.of(service.slides.path(record), job.request["mpp0"])
-    with LocalPool(service.settings.threads) as pool:
-        document = ask_slide(address, job.request["prompts"], work, pool, stages=service.folder.stages)
+    address = service.slides.address(record, job.request["mpp0"])
+    document = ask_slide(address, job.request["prompts"], work, stages=service.folder.stages)
     require_unchanged(record, document["slide"]["content_hash"])
     kept = ("prompts", "closed_vocabulary", "seconds")
     return {key: document[key] for key in kept} | {"content_hash": document["slide"]["content_hash"]}

@@ -1,29 +1,24 @@
-"""Slides that clients sent: received into a folder aside, looked at in a process of its own, then kept or forgotten."""
+"""Slides that clients sent: received into a folder aside, looked at in isolation, then kept or forgotten."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import insert, select
 
-import slides.errors
 from api.database import Database, now
 from api.database import slides as table
 from api.errors import NotFoundError, UnknownSlideError, UploadError
 from api.folder import DataFolder
 from api.settings import Settings
-from slides import SlideError
+from slides import Address, SlideCrashedError, open_slide
+from slides.jail import keeper
+from slides.jail.spec import Jail
 
-SLOWEST_DISK: Final = 20e6
-"""Bytes a second: the inspection reads the whole file, so a larger one gets more time."""
-GRACE_SECONDS: Final = 5.0
-"""The process ends itself when its time is up; if it cannot even do that, it is killed so much later."""
-INSPECTOR: Final = (sys.executable, "-P", "-m", "api.inspector")
+PREVIEW_PX: Final = 64
+"""A thumbnail this small still decodes all of the coarsest level, so a slide that opens but cannot be read shows."""
 NO_ANSWER: Final = "the file cannot be read as a slide: its reader crashed, or needed too much time or memory"
 
 
@@ -93,6 +88,23 @@ class SlideStore:
         """The file of an accepted slide."""
         return self.folder.slide(slide.id) / slide.name
 
+    @property
+    def jail(self) -> Jail:
+        """Limits of the processes in which slides of clients are decoded; the service reads none elsewhere."""
+        return Jail(quarantine=str(self.folder.quarantine))
+
+    def address(self, slide: SlideRecord, mpp0: float | None) -> Address:
+        """Where an accepted slide is read from.
+
+        Args:
+            slide: The slide.
+            mpp0: Micrometres per pixel of level 0, or None to trust the header.
+
+        Returns:
+            The address, with its jail.
+        """
+        return replace(Address.of(self.path(slide), mpp0), jail=self.jail)
+
     def accept(self, incoming: Path, sha256: str) -> SlideRecord:
         """Keep an upload if it is a slide; a `SlideError` says why it is not.
 
@@ -105,7 +117,7 @@ class SlideStore:
         """
         file = incoming / "upload"
         named = file.rename(incoming / server_name(file))
-        info = look_at(named, self.settings)
+        info = look_at(named, self.settings, self.folder.quarantine)
         values = {
             "id": incoming.name,
             "name": named.name,
@@ -113,9 +125,16 @@ class SlideStore:
             "sha256": sha256,
             "info": info,
         }
-        with self.database.write() as connection:
-            row = connection.execute(insert(table).values(**values, created=now()).returning(*COLUMNS)).mappings().one()
-            self.folder.accept(incoming)
+        self.folder.settle(incoming)  # takes long for a large file, so nobody may be waiting for the database meanwhile
+        query = insert(table).values(**values, created=now()).returning(*COLUMNS)
+        try:
+            with self.database.write() as connection:
+                row = connection.execute(query).mappings().one()
+                self.folder.accept(incoming)
+        except BaseException:  # nobody was told the id: what is not in the table is not kept
+            self.folder.drop_slide(incoming.name)
+            raise
+        self.folder.seal()
         return SlideRecord(**row)
 
 
@@ -135,34 +154,26 @@ def server_name(file: Path) -> str:
     return "slide.dcm" if head[128:] == b"DICM" else "slide.bin"
 
 
-def look_at(file: Path, settings: Settings) -> dict[str, Any]:
-    """Open an upload in a process of its own.
+def look_at(file: Path, settings: Settings, quarantine: Path) -> dict[str, Any]:
+    """Open an upload in isolation and read a little of it.
 
     Args:
         file: The upload.
-        settings: How much memory and time the process may take.
+        settings: How much memory and time its decoder may take.
+        quarantine: Where deaths of decoders are remembered.
 
     Returns:
         The slide's information, as `SlideInfo.to_json` gives it.
 
     Raises:
-        UploadError: If the process was ended before it could answer.
+        UploadError: If the decoder was ended before it could answer.
     """
-    seconds = settings.inspect_seconds + file.stat().st_size / SLOWEST_DISK
-    order = {"path": str(file), "memory_bytes": settings.inspect_memory_bytes, "seconds": seconds}
+    jail = Jail(settings.inspect_memory_bytes, settings.inspect_seconds, quarantine=str(quarantine))
     try:
-        done = subprocess.run(  # noqa: S603 - our own interpreter and module; the upload's place goes through a pipe
-            INSPECTOR,
-            input=json.dumps(order) + "\n",
-            capture_output=True,
-            text=True,
-            timeout=seconds + GRACE_SECONDS,
-            check=True,
-        )
-        answer = json.loads(done.stdout)
-    except (subprocess.SubprocessError, ValueError) as error:
+        with open_slide(replace(Address.of(file), jail=jail)) as slide:
+            slide.thumbnail(PREVIEW_PX)
+            return slide.info.to_json()
+    except SlideCrashedError as error:
         raise UploadError(NO_ANSWER) from error
-    if "info" not in answer:
-        kind: type[SlideError] = getattr(slides.errors, answer["error"])
-        raise kind(answer["detail"])
-    return dict(answer["info"])
+    finally:
+        keeper.clear()  # the file is about to move or to go

@@ -17,7 +17,7 @@ import threading
 import time
 from typing import NoReturn
 
-from api.errors import DatabaseError, LeaseLostError, problem_of
+from api.errors import DatabaseError, LeaseLostError, problem_of, safe_detail
 from api.jobs import Job, Outcome
 from api.logs import start_logging
 from api.problems import log_failure
@@ -136,7 +136,21 @@ class Worker:
         return True
 
     def _beat(self) -> None:
-        """Prolong the lease of the job in hand; end when it is lost, or when the database is away for too long."""
+        """Prolong the lease of the job in hand for ever; a process without a heartbeat must end."""
+        try:
+            self._prolong()
+        except LeaseLostError:
+            log.info("the job was canceled or taken over; this worker ends")
+        except BaseException as error:  # noqa: BLE001 - else the work would go on under a lease that runs out
+            log_failure(log, error)
+        os._exit(LOST)
+
+    def _prolong(self) -> NoReturn:
+        """Prolong the lease until it is lost, which is a `LeaseLostError`.
+
+        Raises:
+            DatabaseError: If the database was away for longer than the lease.
+        """
         settings, last = self.service.settings, time.monotonic()
         while True:
             time.sleep(settings.heartbeat_seconds)
@@ -145,22 +159,23 @@ class Worker:
                     if self._job is not None:
                         self.service.jobs.heartbeat(self._job)
                 last = time.monotonic()
-            except LeaseLostError:
-                log.info("the job was canceled or taken over; this worker ends")
-                os._exit(LOST)
             except DatabaseError as error:
-                log_failure(log, error)
                 if time.monotonic() - last > settings.lease_seconds:
-                    os._exit(LOST)
+                    raise
+                log_failure(log, error)
 
 
 def main() -> NoReturn:
     """Run a worker until it is told to stop."""
     lifeline = LIFELINE in sys.argv[1:]
-    settings = Settings.model_validate_json(sys.stdin.readline()) if lifeline else Settings()
     start_logging()
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # for all threads; the one below takes them
-    worker = Worker(Service.start(settings))
+    try:
+        settings = Settings.model_validate_json(sys.stdin.readline()) if lifeline else Settings()
+        worker = Worker(Service.start(settings))
+    except Exception as error:  # noqa: BLE001 - its text may hold the password of a database
+        log.info("the worker cannot start (%s): %s", log_failure(log, error), safe_detail(error))
+        sys.exit(1)
     threading.Thread(target=_wait_for_signal, args=(worker,), daemon=True).start()
     if lifeline:
         threading.Thread(target=_wait_for_parent, args=(worker,), daemon=True).start()

@@ -23,7 +23,6 @@ from typing import Any
 import cv2
 import numpy as np
 import openslide
-import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -177,25 +176,43 @@ def embeddings_agree(a: Tiles, b: Tiles) -> dict[str, float]:
     return {"median": float(np.median(cosine)), "p01": float(np.quantile(cosine, 0.01))}
 
 
-def main() -> None:
-    """Measure and print."""
+def parse() -> argparse.Namespace:
+    """The command line."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--slide", type=Path, required=True)
     cli.add_argument("--mpp0", type=float)
     cli.add_argument("--tiles", type=int, default=400)
     cli.add_argument("--rounds", type=int, default=3)
     cli.add_argument("--memory", action="store_true", help="only read our way and print the peak memory in MB")
-    arguments = cli.parse_args()
+    return cli.parse_args()
+
+
+def memory(address: Address, tiles: int) -> float:
+    """Peak memory of this process in MB after reading our way."""
+    with open_slide(address) as slide:
+        regions = windows(slide.info.size, 2 * PX, tiles)
+        for i in range(0, len(regions), STRIP):
+            in_strips(slide)(regions[i : i + STRIP])  # as a feed does: what was handed on is forgotten
+    # Not ru_maxrss: it is inherited from the parent across exec.
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+
+def rates(present: dict[str, Method], regions: list[Region], rounds: int) -> dict[str, float]:
+    """Tiles a second of CPU time by method, medians of interleaved rounds."""
+    times: dict[str, list[float]] = {name: [] for name in present}
+    for _ in range(rounds):
+        for name, method in present.items():
+            times[name].append(seconds(method, regions)[0])
+    return {name: len(regions) / statistics.median(values) for name, values in times.items()}
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parse()
     cv2.setNumThreads(1)
     address = Address.of(arguments.slide, arguments.mpp0)
     if arguments.memory:
-        with open_slide(address) as slide:
-            regions = windows(slide.info.size, 2 * PX, arguments.tiles)
-            for i in range(0, len(regions), STRIP):
-                in_strips(slide)(regions[i : i + STRIP])  # as a feed does: what was handed on is forgotten
-        # Not ru_maxrss: it is inherited from the parent across exec.
-        status = Path("/proc/self/status").read_text()
-        print(int(status.split("VmHWM:")[1].split()[0]) / 1024)
+        print(memory(address, arguments.tiles))
         return
     ours, exact = open_slide(address), open_slide(replace(address, decode="exact"))
     regions = windows(ours.info.size, 2 * PX, arguments.tiles)
@@ -207,37 +224,26 @@ def main() -> None:
         "cucim": cucim_supertiles(arguments.slide),
         "fastslide": fastslide_supertiles(arguments.slide),
     }
-    present = {name: method for name, method in methods.items() if method is not None}
-    times: dict[str, list[float]] = {name: [] for name in present}
-    for _ in range(arguments.rounds):
-        for name, method in present.items():
-            times[name].append(seconds(method, regions)[0])
-    rate = {name: len(regions) / statistics.median(values) for name, values in times.items()}
+    rate = rates({name: method for name, method in methods.items() if method is not None}, regions, arguments.rounds)
     peers = {name: value for name, value in rate.items() if name in {"cucim", "fastslide", "openslide_cv2"}}
     best = max(peers, key=lambda name: peers[name])
     fast, full = in_strips(ours)(regions), in_strips(exact)(regions)
-    print(
-        json.dumps({
-            "slide": {
-                "format": ours.info.format,
-                "reader": ours.info.reader,
-                "size": [ours.info.size.width, ours.info.size.height],
-            },
-            "tiles": len(regions),
-            "decode": ours.source_for(2).decode,
-            "tiles_per_s": {name: round(value, 1) for name, value in rate.items()},
-            "ratio_openslide_pil": round(rate["ours"] / rate["openslide_pil"], 2),
-            "best_peer": best,
-            "ratio_best_peer": round(rate["ours"] / peers[best], 2),
-            "ratio_entropy_limit": _entropy_ratio(ours, regions, rate["ours"]),
-            "two_threads_over_one": round(two_threads(ours, regions), 2),
-            "psnr_db": round(psnr(fast, full), 1),
-            "embedding_cosine": embeddings_agree(fast[:200], full[:200]),
-            "jail_ratio": round(jail_ratio(address, regions), 3),
-            "peak_rss_mb": round(peak_rss_mb(arguments)),
-            "simplejpeg": simplejpeg.__version__,
-        })
-    )
+    document = {
+        "slide": {"reader": ours.info.reader, "size": [ours.info.size.width, ours.info.size.height]},
+        "tiles": len(regions),
+        "decode": ours.source_for(2).decode,
+        "tiles_per_s": {name: round(value, 1) for name, value in rate.items()},
+        "ratio_openslide_pil": round(rate["ours"] / rate["openslide_pil"], 2),
+        "best_peer": best,
+        "ratio_best_peer": round(rate["ours"] / peers[best], 2),
+        "ratio_entropy_limit": _entropy_ratio(ours, regions, rate["ours"]),
+        "two_threads_over_one": round(two_threads(ours, regions), 2),
+        "psnr_db": round(psnr(fast, full), 1),
+        "jail_ratio": round(jail_ratio(address, regions), 3),
+        "peak_rss_mb": round(peak_rss_mb(arguments)),
+        "embedding_cosine": embeddings_agree(fast[:200], full[:200]),
+    }
+    print(json.dumps(document))
 
 
 def _entropy_ratio(slide: Slide, regions: list[Region], rate: float) -> float | None:

@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from biomarkers.card import Biomarker, list_cards, load_card
 from biomarkers.cohort import score_cohort
-from biomarkers.errors import BiomarkerError, CardError, GateError, ManifestError, ResultError, UnknownBiomarkerError
+from biomarkers.errors import (
+    BiomarkerError,
+    CardError,
+    FolderInUseError,
+    GateError,
+    ManifestError,
+    ResultError,
+    UnknownBiomarkerError,
+)
 from biomarkers.outcome import CohortResult, Outcome
 from biomarkers.pipeline import score
 from biomarkers.result import read_result, verify_result
@@ -20,6 +28,7 @@ __all__ = [
     "BiomarkerError",
     "CardError",
     "CohortResult",
+    "FolderInUseError",
     "Gate",
     "GateError",
     "ManifestError",

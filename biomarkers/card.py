@@ -13,6 +13,8 @@ import math
 import re
 import tomllib
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -27,6 +29,8 @@ SCORES: Final = {"composition": ("immune_share", "tumour_stroma_ratio"), "mil": 
 """What `score` may be, for every kind."""
 NOTICE: Final = "Research use only. Not for diagnosis."
 DEMONSTRATION: Final = "Demonstration: says nothing about any patient."
+ENTRY_POINTS: Final = "oncoscope.biomarkers"
+"""Where other distributions list cards: `name = "package:card.toml"`."""
 UNCUT: Final = "uncut"
 """The category of a biomarker without cut-offs."""
 
@@ -120,7 +124,7 @@ def load_card(name: str | Path) -> Biomarker:
     """Read a card.
 
     Args:
-        name: The name of a card of this distribution, or the path of a TOML file.
+        name: The name of a card of this or another distribution, or the path of a TOML file.
 
     Returns:
         The biomarker.
@@ -131,19 +135,33 @@ def load_card(name: str | Path) -> Biomarker:
     known = {path.stem: path for path in CARDS.glob("*.toml")}
     if str(name) in known:
         return _read(known[str(name)], folder=None)
-    path = Path(name)
+    plugged = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    path = _card_of(plugged[str(name)]) if str(name) in plugged else Path(name)
     if path.suffix == ".toml" and path.is_file():
         return _read(path, folder=str(path.parent.absolute()))
-    raise UnknownBiomarkerError(f'there is no biomarker "{path.name}"{nearest(path.stem, list(known))}')
+    raise UnknownBiomarkerError(f'there is no biomarker "{path.name}"{nearest(path.stem, [*known, *plugged])}')
 
 
 def list_cards() -> tuple[Biomarker, ...]:
-    """All cards of this distribution.
+    """All cards that have a name, those of other distributions too.
 
     Returns:
         The biomarkers, by name.
     """
-    return tuple(load_card(path.stem) for path in sorted(CARDS.glob("*.toml")))
+    names = {path.stem for path in CARDS.glob("*.toml")} | entry_points(group=ENTRY_POINTS).names
+    return tuple(load_card(name) for name in sorted(names))
+
+
+def _card_of(entry: EntryPoint) -> Path:
+    """The card that another distribution lists.
+
+    Raises:
+        CardError: If its package is not there.
+    """
+    try:
+        return Path(str(files(entry.module).joinpath(entry.attr)))
+    except ImportError as error:
+        raise CardError(f'the distribution that lists the biomarker "{entry.name}" is damaged') from error
 
 
 def _read(path: Path, folder: str | None) -> Biomarker:

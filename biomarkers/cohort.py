@@ -21,6 +21,7 @@ from biomarkers.provenance import request_fingerprint
 from biomarkers.result import stored_score
 from biomarkers.tables import write_atomically, write_tables
 from slides import SlideInfo, open_slide
+from slides.jail.spec import Jail
 from tiling import LocalPool, Pool, PoolError
 
 ROWS_AT_ONCE: Final = 2
@@ -68,6 +69,8 @@ def score_cohort(
     out: Path,
     pool: Pool | None = None,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    jail: Jail | None = None,
 ) -> CohortResult:
     """Score every slide of a manifest; run again, and only what failed or is new is computed.
 
@@ -77,12 +80,13 @@ def score_cohort(
         out: Folder of the results: `status.csv`, `scores.csv`, `slides/<id>/`, `stages/`.
         pool: Where slides are scored; a few threads of this process where None.
         progress: Called with slides settled and slides in all.
+        jail: Limits of processes of their own in which slides are decoded; None trusts them.
 
     Returns:
         One outcome a row, in the order of the manifest.
     """
     card = biomarker if isinstance(biomarker, Biomarker) else load_card(biomarker)
-    rows = read_manifest(manifest)
+    rows = [replace(row, address=replace(row.address, jail=jail)) for row in read_manifest(manifest)]
     out = out.absolute()
     with LocalPool(ROWS_AT_ONCE) if pool is None else nullcontext(pool) as workers:
         opened = list(_each(workers, open_row, rows, lambda row, error: Opened(_failed(_unknown(row), error))))

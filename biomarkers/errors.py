@@ -7,6 +7,7 @@
     │   └── UnknownBiomarkerError      no card has this name
     ├── ManifestError              a cohort table that cannot be used
     ├── ResultError                a stored result that is damaged or of another format
+    ├── FolderInUseError           the folder holds the result of another slide
     └── GateError                  the slide is fine, but too little of it can be judged
 
 A GateError is also a NotEvaluableError of tiling, so that one `except` catches every "not evaluable, because ...". No
@@ -36,6 +37,10 @@ class ManifestError(BiomarkerError):
 
 class ResultError(BiomarkerError):
     """A stored result is damaged or was written in another format."""
+
+
+class FolderInUseError(BiomarkerError):
+    """The folder holds the result of another slide, which is never replaced."""
 
 
 class GateError(BiomarkerError, NotEvaluableError):

@@ -1,8 +1,8 @@
 """The cohort manifest: a strict CSV table of slides.
 
-Columns: `slide` (required), `path`, `patient`, `mpp0`; all others are labels and kept aside. With a `path` column,
-`slide` is the researcher's pseudonym and is echoed in outputs. Without one, `slide` is the address, and outputs name
-the slide by a pseudonym made from its content: file names often hold patient data, so they never reach an output.
+Columns: `slide` (required), `path`, `patient`, `mpp0`; all others are not read. With a `path` column, `slide` is the
+researcher's pseudonym and is echoed in outputs. Without one, `slide` is the address, and outputs name the slide by a
+pseudonym made from its content: file names often hold patient data, so they never reach an output.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from biomarkers.errors import ManifestError
 from slides import Address, BadMppError, Mpp
 
-COLUMNS: Final = ("slide", "path", "patient", "mpp0")
 PSEUDONYM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Safe as a folder name and as a spreadsheet cell."""
 PSEUDONYM_WORDS: Final = 'letters, digits, ".", "_" and "-", at most 64'
@@ -35,8 +33,6 @@ class Row:
     """The researcher's pseudonym, or None where outputs use one made from the content."""
     patient: str
     """The researcher's pseudonym of the patient; empty where none is given."""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    """All other columns."""
 
     @property
     def fallback(self) -> str:
@@ -111,7 +107,6 @@ def _row(number: int, cells: dict[str, str], folder: Path) -> Row:
         address=Address(_located(location, folder), _mpp0(number, cells.get("mpp0", ""))),
         id=cells["slide"] if named else None,
         patient=cells.get("patient", ""),
-        labels={column: cell for column, cell in cells.items() if column not in COLUMNS},
     )
 
 

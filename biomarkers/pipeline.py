@@ -10,11 +10,11 @@ from pathlib import Path
 
 from biomarkers.card import Biomarker, load_card
 from biomarkers.gate import measure_gates, require_passed
-from biomarkers.provenance import chain, request_fingerprint
+from biomarkers.provenance import KEEP, chain, request_fingerprint
 from biomarkers.publish import file_names, publish, tile_layer
 from biomarkers.reading import Reading, read
 from biomarkers.report.evidence import gather
-from biomarkers.result import discard, stored_score
+from biomarkers.result import make_room, stored_score
 from biomarkers.score import Gate, Score
 from foundation import Embeddings, Encoder, embed, load_encoder
 from slides import Address, SlideInfo, open_slide
@@ -58,6 +58,7 @@ def score(
 
     Returns:
         The score. A slide that cannot be judged raises a `NotEvaluableError`, and nothing of a result is left in `out`.
+        A result of another slide in `out` is a `FolderInUseError` and stays as it is.
     """
     started = time.monotonic()
     card = biomarker if isinstance(biomarker, Biomarker) else load_card(biomarker)
@@ -68,7 +69,7 @@ def score(
     ready = stored_score(out, request)
     if ready is not None:
         return ready
-    discard(out)
+    make_room(out, info.content_hash, slide_id)
     done = _run(address, card, stages or out / "stages", pool, progress)
     grid = done.store.grid(card.zooms[0])
     evidence = gather(address, done.store, grid, done.reading)
@@ -81,7 +82,7 @@ def score(
 
 def _run(address: Address, card: Biomarker, stages: Path, pool: Pool | None, progress: Progress | None) -> Stages:
     """Tile, check the gates, and only then embed, which is what takes long."""
-    store = tile(address, card.specs, stages, pool=pool, keep="no")
+    store = tile(address, card.specs, stages, pool=pool, keep=KEEP)
     grid = store.grid(card.zooms[0])
     gates = measure_gates(card, store.mask, grid)
     require_passed(gates)

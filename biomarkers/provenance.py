@@ -13,14 +13,17 @@ from biomarkers.reading import tissue_digest
 from foundation import Embeddings, list_encoders
 from slides import SlideInfo
 from tiling import fingerprint
+from tiling.stage import Keep, stage_fingerprint
 
 FORMAT: Final = 1
 """Raised when the same slide and card would give another result, so that old results are not reused."""
+KEEP: Final[Keep] = "no"
+"""Scoring keeps no pixels: they are cut again where they are shown."""
 DISTRIBUTIONS: Final = ("oncoscope", "numpy", "torch", "timm", "openslide-bin", "opencv-python-headless", "zarr")
 
 
 def request_fingerprint(info: SlideInfo, card: Biomarker, slide_id: str | None = None) -> str:
-    """Name what is asked for, without computing it: pixels, scale, card, encoder and heads.
+    """Name what is asked for, without computing it: the tiles, the card, encoder and heads.
 
     Args:
         info: The slide; its scale must be known.
@@ -30,15 +33,12 @@ def request_fingerprint(info: SlideInfo, card: Biomarker, slide_id: str | None =
     Returns:
         64 hex digits.
     """
-    mpp0 = info.require_mpp()
     encoder = next((spec.to_json() for spec in list_encoders() if spec.key == card.encoder), card.encoder)
     return fingerprint(
         kind="oncoscope-request",
         format=FORMAT,
-        slide=info.content_hash,
-        reader=info.reader,
-        decode=[info.decode, info.icc],
-        mpp0=[mpp0.x, mpp0.y, info.mpp_source],
+        tiles=stage_fingerprint(info, card.specs, keep=KEEP),
+        mpp_source=info.mpp_source,
         card=card.digest(),
         encoder=encoder,
         tissue=tissue_digest(),

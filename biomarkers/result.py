@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, cast
 
-from biomarkers.errors import ResultError
+from biomarkers.errors import FolderInUseError, ResultError
 from biomarkers.score import Score
 from tiling.fingerprint import fingerprint
 
@@ -126,6 +126,28 @@ def verify_result(out: Path) -> list[str]:
         Names of files that are missing or altered; empty when all is well.
     """
     return _damaged(out, _document(out))
+
+
+def make_room(out: Path, content_hash: str, slide_id: str | None = None) -> None:
+    """Remove an earlier result of the same slide, so that it does not stand there as the answer to another request.
+
+    Args:
+        out: Folder of the result.
+        content_hash: Of the slide that will be scored.
+        slide_id: What the researcher calls it; a slide of that name may have been scanned again.
+
+    Raises:
+        FolderInUseError: If the result there is of another slide; it is left alone.
+    """
+    try:
+        slide = _document(out).get("slide")
+    except ResultError:
+        return
+    known = slide if isinstance(slide, dict) else {}
+    same_name = slide_id is not None and known.get("id") == slide_id
+    if known.get("content_hash") != content_hash and not same_name:
+        raise FolderInUseError("this folder holds the result of another slide; choose another --out")
+    discard(out)
 
 
 def discard(out: Path) -> None:

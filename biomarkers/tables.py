@@ -12,7 +12,7 @@ from biomarkers.card import Biomarker
 from biomarkers.outcome import SCORED, CohortResult, Outcome
 from biomarkers.score import Score
 
-STATUS = ("slide", "state", "reason", "row", "patient", "mpp_x", "mpp_y", "mpp_source", "result")
+STATUS = ("slide", "state", "reason", "row", "patient", "mpp_x", "mpp_y", "mpp_source", "result", "notice")
 MAYBE_NONE = frozenset({"tumour_stroma_ratio"})
 """Numbers that a slide may lack; their column is there all the same."""
 SCORES = ("slide", "patient", "score", "category", "biomarker", "version", "tiles")
@@ -25,7 +25,8 @@ def write_tables(result: CohortResult, card: Biomarker) -> None:
         result: The outcomes.
         card: The biomarker.
     """
-    write_atomically(result.out / "status.csv", _csv(STATUS, map(_status, result.outcomes)))
+    states = [{**_status(outcome), "notice": card.notice} for outcome in result.outcomes]
+    write_atomically(result.out / "status.csv", _csv(STATUS, states))
     scored = [
         (outcome, outcome.score) for outcome in result.outcomes if outcome.state == SCORED and outcome.score is not None
     ]

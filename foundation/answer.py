@@ -70,21 +70,16 @@ class PromptAnswer:
     top: tuple[TopTile, ...]
     """The most probable first."""
 
-    def to_json(self, *, tiles: bool) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """A JSON document.
 
-        Args:
-            tiles: Whether to list the values of every tile.
-
         Returns:
-            The fields by name.
+            The fields by name, without the values of every tile.
         """
         fields = ("prompt", "meaning", "score", "raw_score", "area_mm2", "share_area_mm2")
         document: dict[str, Any] = {name: getattr(self, name) for name in fields}
         names = TopTile.__slots__
         document["top"] = [{name: getattr(tile, name) for name in names} for tile in self.top]
-        if tiles:
-            document |= {name: [round(float(v), 6) for v in getattr(self, name)] for name in ("raw", "probability")}
         return document
 
 
@@ -107,21 +102,16 @@ class Answer:
     """Fingerprints and digests of everything the answer follows from."""
     notice: str = NOTICE
 
-    def to_json(self, *, tiles: bool = False) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """A JSON document.
 
-        Args:
-            tiles: Whether to list the values of every tile.
-
         Returns:
-            The fields by name; `tiles` is their number, or with `tiles` the places of all.
+            The fields by name; `tiles` is their number.
         """
         fields = ("mpp", "k", "closed_vocabulary", "note", "provenance", "notice")
         document: dict[str, Any] = {name: getattr(self, name) for name in fields}
-        document["prompts"] = [prompt.to_json(tiles=tiles) for prompt in self.prompts]
+        document["prompts"] = [prompt.to_json() for prompt in self.prompts]
         document["tiles"] = len(self.coords)
-        if tiles:
-            document |= {"coords": self.coords.tolist(), "extent": list(self.extent)}
         return document
 
 

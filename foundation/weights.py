@@ -34,7 +34,7 @@ def locate(key: str, explicit: Path | None, spec: EncoderSpec | None = None) -> 
     if path is None:
         raise MissingWeightsError(f"Encoder {key!r} needs a weights file: none was given and none is installed.")
     if not path.is_file():
-        raise MissingWeightsError(f"The weights file of encoder {key!r} is not there: {path.name}.")
+        raise MissingWeightsError(f"The weights file of encoder {key!r} is not there.")
     return path
 
 

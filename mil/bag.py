@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,19 +120,19 @@ def ancestors(embeddings: Embeddings, fine: float, coarse: float) -> NDArray[np.
         coarse: The zoom to reach, um/px.
 
     Returns:
-        For each fine tile the index of the coarse tile that holds it, -1 where there is none; int64 [N]. A chain
-        that does not end in the tile that holds it is a `BagError`.
+        For each fine tile the index of the coarse tile that holds it, -1 where there is none; int64 [N]. A link of
+        the chain that does not lead to the tile that holds the place is a `BagError`.
     """
     index = np.arange(len(embeddings.coords(fine)), dtype=np.int64)
-    for zoom in (z for z in sorted(embeddings.zooms) if fine <= z < coarse):
-        parent = np.append(np.asarray(embeddings.parent(zoom), np.int64), -1)  # so that index -1 stays -1
-        index = parent[index]
-    _check_place(embeddings, index, fine, coarse)
+    for near, far in pairwise(zoom for zoom in sorted(embeddings.zooms) if fine <= zoom <= coarse):
+        parent = np.asarray(embeddings.parent(near), np.int64)
+        _check_place(embeddings, parent, near, far)
+        index = np.append(parent, -1)[index]  # so that index -1 stays -1
     return index
 
 
 def _check_place(embeddings: Embeddings, index: NDArray[np.int64], fine: float, coarse: float) -> None:
-    """See that each fine tile's centre lies in its coarse tile: a zoom left out of the embeddings breaks the chain.
+    """See that each tile's centre lies in its parent: a zoom left out of the embeddings breaks the chain.
 
     Raises:
         BagError: It does not.
@@ -142,7 +143,9 @@ def _check_place(embeddings: Embeddings, index: NDArray[np.int64], fine: float, 
         inside = np.abs(centre - places[index[found]] - np.array(embeddings.extent(coarse)) / 2)
         if (inside <= np.array(embeddings.extent(coarse)) / 2 + 1).all():
             return
-    raise BagError(f"The zooms {fine:g} and {coarse:g} um/px cannot be joined: a zoom between them was not embedded.")
+    raise BagError(
+        f"The parents of the tiles at {fine:g} um/px are not at {coarse:g} um/px: a zoom between them was not embedded."
+    )
 
 
 def _parent_part(embeddings: Embeddings, fine: float, coarse: float) -> list[NDArray[np.float32]]:

@@ -5,7 +5,7 @@
 Makes 20 planted and 20 plain slides of 30,000 x 30,000 px from maps and seeds that never trained or chose the head,
 scores each with `biomarkers.score` as the command line does, and reads the contributions from the `tiles.geojson` that
 a user gets. Started again with the same WORK it goes on where it was. Takes about 20 minutes on two cores. Prints one
-JSON object, last, and exits 1 when a claim does not hold.
+JSON object, last, and exits 1 when a claim does not hold, 2 when nothing could be proved.
 """
 
 from __future__ import annotations
@@ -154,16 +154,17 @@ def main() -> int:
     """Parse the call, prove, and print.
 
     Returns:
-        0 when every claim holds, 1 when one does not.
+        0 when every claim holds, 1 when one does not, 2 when what is needed is not there.
     """
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--tools", type=Path, default=SHARED / "tools", help="folder of make_slide.py")
     cli.add_argument("--data", type=Path, default=SHARED / "data", help="folder of patches and tissue_maps.npz")
     cli.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "oncoscope-planted-signal")
     call = cli.parse_args()
-    if not (call.tools / "make_slide.py").exists():
-        print(json.dumps({"proof": "planted_signal", "skipped": "the maker of slides is not on this machine"}))
-        return 0
+    needed = (call.tools / "make_slide.py", call.data / "tissue_maps.npz", call.data / "patches")
+    if missing := [path.name for path in needed if not path.exists()]:
+        print(f"nothing was proved: {', '.join(missing)} not found; see --tools and --data", file=sys.stderr)
+        return 2
     figures = prove(call)
     print(json.dumps(figures))
     return 0 if figures["holds"] else 1

@@ -6,7 +6,8 @@
     ├── SlideNotFoundError    nothing readable stands at the address
     ├── NotASlideError        no reader knows the file
     ├── DamagedSlideError     a slide, but broken: truncated, unreadable tiles
-    │   └── SlideCrashedError     its decoder crashed, or took too much memory or time
+    │   ├── SlideCrashedError     its decoder crashed, or took too much memory or time
+    │   └── BrokenTileError       one tile, by row and column; on its way to become an error that names the place
     ├── UnsafeSlideError      it claims more than a slide can hold, or points at files of others
     ├── QuarantinedSlideError its decoders crashed too often; it is not opened any more
     ├── MissingMppError       no scale in the header and none given
@@ -33,6 +34,18 @@ class NotASlideError(SlideError):
 
 class DamagedSlideError(SlideError):
     """The slide is truncated or a part of it cannot be decoded."""
+
+
+class BrokenTileError(DamagedSlideError):
+    """One tile of a level cannot be decoded.
+
+    Args:
+        place: Its row and column.
+    """
+
+    def __init__(self, place: tuple[int, int]) -> None:
+        super().__init__("a tile cannot be decoded")
+        self.place = place
 
 
 class SlideCrashedError(DamagedSlideError):

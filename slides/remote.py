@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from threading import Lock
-from typing import TYPE_CHECKING, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -25,7 +25,6 @@ from slides.storage import ByteSource
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from _typeshed import WriteableBuffer
     from obstore.store import ClientConfig, RetryConfig
 
     from slides.storage import Span
@@ -205,7 +204,7 @@ class BlockFile(io.RawIOBase):
         """The place."""
         return self._at
 
-    def readinto(self, buffer: WriteableBuffer) -> int:
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         """Read what one block has at this place.
 
         Args:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slides.codestream import BROKEN
-from slides.errors import DamagedSlideError
+from slides.errors import BrokenTileError, DamagedSlideError
 from slides.geometry import Region, Size
 from slides.info import Level
 from slides.slide import Slide, Source
@@ -31,14 +31,6 @@ if TYPE_CHECKING:
 WHITE = 255
 Place = tuple[int, int]
 """Row and column of a tile."""
-
-
-class BrokenTileError(Exception):
-    """A tile that cannot be decoded; becomes a `DamagedSlideError` that names its place on the slide."""
-
-    def __init__(self, place: Place) -> None:
-        super().__init__("a tile cannot be decoded")
-        self.place = place
 
 
 class Layer(ABC):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 from types import ModuleType
 
+import pytest
+
 import api.errors
 import biomarkers.errors
 import foundation.errors
@@ -13,6 +15,8 @@ import slides.errors
 import tiling.errors
 from api.errors import HIDDEN, STATUS, code_of, problem_of, safe_detail, status_of
 from biomarkers.errors import GateError
+from foundation.errors import PromptError
+from foundation.prompts import tissue_of
 from slides.errors import MissingMppError, NotASlideError, SlideError
 from tiling.errors import NoSpaceError
 
@@ -58,6 +62,19 @@ def test_foreign_errors_and_paths_are_never_shown() -> None:
         SlideError(""),
     ):
         assert safe_detail(hidden) == HIDDEN
+
+
+def test_a_prompt_with_a_slash_is_answered() -> None:
+    with pytest.raises(PromptError) as caught:
+        tissue_of("/tumour and/or C:\\stroma")
+    assert "closed vocabulary" in safe_detail(caught.value)
+
+
+def test_an_id_is_promised_only_where_there_is_one() -> None:
+    error = OSError(2, "No such file", "/data/John_Doe.svs")
+    assert "id" not in problem_of(error)["detail"].split()
+    assert "id" in problem_of(error, "f00")["detail"].split()
+    assert problem_of(error, "f00")["id"] == "f00"
 
 
 def test_problem_document() -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from api.database import Database, jobs, now
-from api.errors import ConflictError, DatabaseError, KeyReusedError, LeaseLostError, NotFoundError
+from api.errors import BadRequestError, ConflictError, DatabaseError, KeyReusedError, LeaseLostError, NotFoundError
 from api.jobs import Job, JobStore, Outcome
+from api.routes.jobs import from_cursor, to_cursor
 
 LEASE = 30.0
 DONE = Outcome("succeeded", result="r", summary={"score": 0.5})
@@ -246,3 +249,26 @@ def test_a_writer_waits_for_another(tmp_path: Path) -> None:
     worker.join(15)
     assert worker.exitcode == 0
     database.close()
+
+
+def test_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(DatabaseError, match=r"Python package psycopg, which is not installed"):
+        Database("postgresql+psycopg://user:SECRET@host/db")
+
+
+def test_every_failure_of_the_database_is_ours(store: JobStore) -> None:
+    for transaction in (store.database.read, store.database.write):
+        with pytest.raises(DatabaseError), transaction():
+            raise SQLAlchemyError
+    with pytest.raises(IntegrityError), store.database.write():
+        raise IntegrityError("INSERT", None, Exception("twice"))
+
+
+def test_cursor_is_a_place_that_can_be(store: JobStore) -> None:
+    last = store.submit("score", {})[0].seq
+    assert [job.seq for job in store.page(5, from_cursor(to_cursor(last + 1)))] == [last]
+    assert store.page(5, from_cursor(to_cursor(2**31 - 1)))
+    for seq in (-1, 2**31, 2**64):
+        with pytest.raises(BadRequestError):
+            from_cursor(to_cursor(seq))

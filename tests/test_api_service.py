@@ -22,7 +22,7 @@ CANARY = "DOE_JOHN_19570312"
 Json = dict[str, Any]
 Seen = TypeVar("Seen")
 ENDED = {"succeeded", "not_evaluable", "failed", "canceled"}
-QUICK = {"ONCOSCOPE_LEASE_SECONDS": "3", "ONCOSCOPE_HEARTBEAT_SECONDS": "0.5", "ONCOSCOPE_POLL_SECONDS": "0.1"}
+QUICK = {"ONCOSCOPE_LEASE_SECONDS": "3", "ONCOSCOPE_POLL_SECONDS": "0.1"}
 
 
 class Server:

@@ -5,26 +5,25 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from httpx2 import Response
+from sqlalchemy import Connection, event, func, select
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from api.app import create_app
+from api.database import slides
 from api.errors import UploadError
 from api.service import Service
 from api.settings import Settings
 from api.uploads import look_at
+from slides import QuarantinedSlideError
 from slides.testing import write_slide
 
-ROOT = Path(__file__).resolve().parents[1]
 LIMIT = 2_000_000
 CANARY = "DOE_JOHN_19570312"
 
@@ -36,11 +35,9 @@ def slide_bytes(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))  # the process that looks at uploads, in a checkout not installed
-        app = create_app(Settings(data_dir=tmp_path_factory.mktemp("data"), max_upload_bytes=LIMIT))
-        with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as client:
-            yield client
+    app = create_app(Settings(data_dir=tmp_path_factory.mktemp("data"), max_upload_bytes=LIMIT))
+    with TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False) as client:
+        yield client
 
 
 @pytest.fixture
@@ -104,13 +101,44 @@ def test_bad_uploads_leave_nothing(client: TestClient, service: Service, slide_b
     assert list((service.folder.root / "incoming").iterdir()) == []
 
 
-def test_reader_that_wants_too_much_is_ended(
-    slide_bytes: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_database_is_free_while_an_upload_is_written_to_the_disk(
+    service: Service, slide_bytes: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    counted: list[int] = []
+
+    def look(_path: Path) -> None:
+        with service.database.write() as connection:  # waits for ever, or is refused, inside of another one
+            counted.append(connection.execute(select(func.count()).select_from(slides)).scalar_one())
+
+    monkeypatch.setattr("api.database.BUSY_SECONDS", 0.1)
+    monkeypatch.setattr("api.folder._sync", look)
+    incoming = service.folder.new_incoming()
+    (incoming / "upload").write_bytes(slide_bytes)
+    service.slides.accept(incoming, "0" * 64)
+    assert [count - counted[0] for count in counted] == [0, 0, 1], "the file, its folder; then the folder above"
+
+
+def test_an_upload_that_the_database_refuses_is_not_kept(
+    client: TestClient, service: Service, slide_bytes: bytes
+) -> None:
+    def refuse(_connection: Connection) -> None:
+        raise OperationalError("COMMIT", None, Exception("the disk is full"))
+
+    before = files_below(service.folder.root)
+    event.listen(service.database.engine, "commit", refuse)
+    try:
+        check_problem(client.post("/v1/slides", content=slide_bytes), 503, "database")
+    finally:
+        event.remove(service.database.engine, "commit", refuse)
+    assert files_below(service.folder.root) == before
+
+
+def test_reader_that_wants_too_much_is_ended(slide_bytes: bytes, tmp_path: Path) -> None:
     starved = Settings(data_dir=tmp_path, inspect_memory_bytes=1)
     with TestClient(create_app(starved), base_url="http://127.0.0.1") as other:
-        check_problem(other.post("/v1/slides", content=slide_bytes), 422, "upload")
+        answer = other.post("/v1/slides", content=slide_bytes)
+    check_problem(answer, 422, answer.json()["code"])
+    assert answer.json()["code"] in {"upload", "damaged-slide"}
     assert list((tmp_path / "incoming").iterdir()) == []
 
 
@@ -119,22 +147,14 @@ def test_reader_that_never_answers_is_ended(
 ) -> None:
     file = tmp_path / "slide.tiff"
     file.write_bytes(slide_bytes)
-    hangs = (sys.executable, "-c", "import time; time.sleep(60)")
-    crashes = (sys.executable, "-c", "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)")
-    babbles = (sys.executable, "-c", "print('no JSON')")
-    monkeypatch.setattr("api.uploads.GRACE_SECONDS", 0.5)
-    for command in (hangs, crashes, babbles):
-        monkeypatch.setattr("api.uploads.INSPECTOR", command)
-        with pytest.raises(UploadError):
-            look_at(file, Settings(inspect_seconds=0.5))
-
-
-def test_inspector_ends_itself_when_its_time_is_up() -> None:
-    code = "from api.inspector import confine; confine(1 << 40, 0.1); import time; time.sleep(30)"
-    begin = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False)
-    assert done.returncode == -signal.SIGALRM
-    assert time.monotonic() - begin < 20
+    with monkeypatch.context() as patch:
+        patch.setattr("slides.jail.cell.SLOWEST_DISK", 1e18)  # no time for the size of the file
+        for _ in range(3):
+            with pytest.raises(UploadError):
+                look_at(file, Settings(inspect_seconds=1e-9), tmp_path / "quarantine")
+    with pytest.raises(QuarantinedSlideError):
+        look_at(file, Settings(), tmp_path / "quarantine")
+    assert look_at(file, Settings(), tmp_path / "another")["size"] == [900, 700]
 
 
 def test_names_reach_neither_answers_nor_logs_nor_disk(

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from api.errors import DatabaseError
-from api.jobs import Job, Outcome
+from api.errors import DatabaseError, LeaseLostError
+from api.jobs import Job, JobStore, Outcome
 from api.service import Service
 from api.settings import Settings
 from api.tasks import perform, require_unchanged
 from api.uploads import SlideRecord, look_at
-from api.worker import Worker
+from api.worker import LOST, Worker
 from slides.testing import write_slide
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +31,7 @@ STARTED: list[subprocess.Popen[str]] = []
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    settings = Settings(data_dir=tmp_path / "data", lease_seconds=2, heartbeat_seconds=0.4, poll_seconds=0.1)
+    settings = Settings(data_dir=tmp_path / "data", lease_seconds=2, poll_seconds=0.1)
     service = Service.start(settings)
     yield service
     while STARTED:
@@ -169,7 +172,8 @@ def test_result_that_nobody_wants_is_dropped(service: Service, monkeypatch: pyte
 
 def test_changed_slide_is_not_scored(service: Service) -> None:
     record = add_slide(service)
-    require_unchanged(record, look_at(service.slides.path(record), service.settings)["content_hash"])
+    info = look_at(service.slides.path(record), service.settings, service.folder.quarantine)
+    require_unchanged(record, info["content_hash"])
     write_slide(service.slides.path(record), size=(1600, 1300), mpp=1.0, seed=5)
     job = claimed(service, "score", {"slide": record.id, "biomarker": "demo-response", "mpp0": None})
     outcome = perform(service, job)
@@ -179,10 +183,52 @@ def test_changed_slide_is_not_scored(service: Service) -> None:
     assert list((service.folder.root / "results").iterdir()) == []
 
 
+def test_changed_slide_is_not_scored_in_a_cohort_either(service: Service) -> None:
+    record = add_slide(service)
+    write_slide(service.slides.path(record), size=(1600, 1300), mpp=1.0, seed=5)
+    rows = [{"slide": record.id, "patient": None, "mpp0": None}]
+    outcome = perform(service, claimed(service, "cohort", {"slides": rows, "biomarker": "demo-response"}))
+    assert (outcome.state, (outcome.problem or {})["code"]) == ("failed", "checksum")
+    assert list((service.folder.root / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("DOE_JOHN"), LeaseLostError("taken"), DatabaseError("away")], ids=repr)
+def test_worker_without_a_heartbeat_ends(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    def end(status: int) -> NoReturn:
+        raise SystemExit(status)
+
+    def fail(_store: JobStore, _job: Job) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("os._exit", end)
+    monkeypatch.setattr(JobStore, "heartbeat", fail)
+    worker = Worker(service)
+    worker._job = claimed(service, "score", {})
+    with caplog.at_level(logging.INFO, "oncoscope"), pytest.raises(SystemExit) as ended:
+        worker._beat()
+    assert ended.value.code == LOST
+    assert caplog.text
+    assert "DOE" not in caplog.text
+
+
+def test_worker_that_cannot_start_says_why_and_no_secret(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_url="nonsense://user:SECRET@host/db")
+    command = [sys.executable, "-P", "-m", "api.worker", "--lifeline"]
+    said = settings.model_dump_json() + "\n"
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, input=said, env=env, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    assert "ONCOSCOPE_DATABASE_URL" in done.stderr
+    assert not {"SECRET", "Traceback"} & set(re.findall(r"\w+", done.stderr))
+
+
 def test_start_sweeps_what_dead_workers_left(service: Service) -> None:
     job = claimed(service, "score", {})
     root = service.folder.root
-    kept = [service.folder.work(job), service.folder.new_result(job)]
+    under_way = root / "results" / f".{job.id}.1.abc.staging"
+    kept = [service.folder.work(job), service.folder.new_result(job), under_way]
     gone = [root / "work" / f"{job.id}.0", root / "results" / f".{job.id}.0.abc.staging"]
     old = root / "stages" / ".abc.tiles.zarr.123.staging"
     fresh = root / "stages" / ".def.tiles.zarr.123.staging"

@@ -76,6 +76,7 @@ def test_every_row_is_listed_in_order_with_its_state_and_reason(first: CohortRes
     assert all(word in row["reason"] for word, row in zip(words, rows, strict=True))
     assert all(bool(row["reason"]) != (row["state"] == "scored") for row in rows if row["row"] != "6")
     assert rows[9]["mpp_source"] == "caller"
+    assert all(row["notice"] == "Research use only. Not for diagnosis." for row in rows)
     assert not first.ok
     assert (first.count("scored"), first.count("not_evaluable"), first.count("failed")) == (4, 3, 3)
 

@@ -31,11 +31,10 @@ def test_addresses_are_relative_to_the_manifest(tmp_path: Path) -> None:
 def test_with_a_path_column_slide_is_the_pseudonym(tmp_path: Path) -> None:
     text = "\ufeffslide, path ,patient,mpp0,response\nS-1,doe.svs,P1,0.46,CR\nS-2,roe.svs,,,PD\n\n"
     first, second = read_manifest(manifest_of(tmp_path, text))
-    assert (first.id, first.patient, first.address.mpp0, first.labels) == (
+    assert (first.id, first.patient, first.address.mpp0) == (
         "S-1",
         "P1",
         Mpp.square(0.46),
-        {"response": "CR"},
     )
     assert (second.id, second.patient, second.address.mpp0) == ("S-2", "", None)
 

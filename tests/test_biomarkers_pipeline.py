@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from biomarkers import GateError, Score, load_card, read_result, score, verify_result
+from biomarkers import FolderInUseError, GateError, Score, load_card, read_result, score, verify_result
 from biomarkers.provenance import request_fingerprint
 from foundation import Embeddings
 from slides import Address, MissingMppError, NotASlideError, open_slide
@@ -171,15 +172,42 @@ def test_too_little_tissue_fails_the_gate_before_anything_is_embedded(tmp_path: 
     assert not list((tmp_path / "out").glob("*.*"))
 
 
-def test_a_result_of_another_slide_does_not_outlive_a_refusal(
+def test_a_result_does_not_outlive_the_refusal_of_its_slide(
     scored: Score, slide: Path, tmp_path: Path, out: Path
 ) -> None:
     again = score(slide, "tissue-composition", tmp_path / "out", stages=out / "stages")
     assert again.score == scored.score
-    glass = write_slide(tmp_path / "glass.svs", kind="glass")
-    with pytest.raises(NotEvaluableError):
-        score(glass, "tissue-composition", tmp_path / "out")
+    with pytest.raises(NotEvaluableError):  # at this scale the same pixels are hardly any tissue
+        score(Address.of(slide, 0.1), "tissue-composition", tmp_path / "out")
     assert not (tmp_path / "out" / "report.json").exists()
+
+
+def test_the_result_of_another_slide_is_never_replaced(scored: Score, out: Path, tmp_path: Path) -> None:
+    other = write_slide(tmp_path / f"{CANARY}.svs", kind="glass")
+    with pytest.raises(FolderInUseError, match="another slide; choose another --out"):
+        score(other, "tissue-composition", out)
     (tmp_path / "no.svs").write_text("no slide")
     with pytest.raises(NotASlideError):
-        score(tmp_path / "no.svs", "tissue-composition", tmp_path / "out")
+        score(tmp_path / "no.svs", "tissue-composition", out)
+    assert verify_result(out) == []
+    assert read_result(out) == scored
+
+
+def test_a_slide_that_was_scanned_again_under_its_name_takes_the_place_of_the_first(
+    scored: Score, slide: Path, tmp_path: Path, out: Path
+) -> None:
+    first = score(slide, "tissue-composition", tmp_path / "S-1", slide_id="S-1", stages=out / "stages")
+    assert first.score == scored.score
+    with pytest.raises(NotEvaluableError):
+        score(write_slide(tmp_path / "b.svs", kind="glass"), "tissue-composition", tmp_path / "S-1", slide_id="S-1")
+    assert not (tmp_path / "S-1" / "report.json").exists()
+
+
+def test_what_the_tiles_depend_on_is_part_of_the_request(slide: Path) -> None:
+    card = load_card("tissue-composition")
+    with open_slide(slide) as opened:
+        info = opened.info
+    others = [replace(info, reader="another"), replace(info, mpp_source="caller")]
+    requests = {request_fingerprint(one, card) for one in (info, *others)}
+    requests |= {request_fingerprint(info, replace(card, px=card.px * 2)), request_fingerprint(info, card, "S-1")}
+    assert len(requests) == 5

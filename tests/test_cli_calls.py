@@ -10,7 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic_settings import SettingsError
 
+from api.cli.failure import reply_of
+from api.settings import Settings
 from slides.testing import write_slide
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -140,6 +143,7 @@ def test_info(run: Run, folder: Path) -> None:
     assert CANARY not in done.stdout
     text = run("info", folder / f"{CANARY}_good.svs")
     assert "700 x 500 px" in text.stdout
+    assert "research use only" in text.stdout
     assert CANARY not in text.stdout
 
 
@@ -160,6 +164,27 @@ def test_bad_setting_is_one_sentence(run: Run) -> None:
     done = run("serve", ONCOSCOPE_PORT="many")
     assert done.returncode == 2
     assert "ONCOSCOPE_PORT" in one_sentence(done)
+
+
+def test_names_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().hosts == ()
+    monkeypatch.setenv("ONCOSCOPE_HOSTS", "slides.example, lab.example")
+    found = Settings()
+    assert found.hosts == ("slides.example", "lab.example")
+    assert Settings.model_validate_json(found.model_dump_json()) == found
+
+
+def test_settings_that_cannot_be_read_are_a_wrong_call() -> None:
+    reply = reply_of(SettingsError("of DOE_JOHN"))
+    assert reply.status == 2
+    assert "ONCOSCOPE_" in reply.complaint
+    assert "DOE" not in reply.complaint
+
+
+def test_warnings_of_libraries_are_kept_back() -> None:
+    code = "import warnings; from api.logs import start_logging; start_logging(); warnings.warn('of DOE_JOHN')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == ""
 
 
 def test_catalogues_and_doctor(run: Run) -> None:

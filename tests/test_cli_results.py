@@ -15,6 +15,7 @@ import cv2
 import pytest
 
 from api.asking import ask_slide
+from foundation.testing import TINY_TIMM, write_tiny_timm
 from slides import Address
 from slides.testing import write_slide
 
@@ -116,6 +117,23 @@ def test_tile_then_embed_then_ask_the_stores(run: Run, fine_slide: Path, tmp_pat
     assert (refused["state"], done.returncode) == ("failed", 2)
 
 
+def test_store_without_pixels_sends_to_the_slide(run: Run, fine_slide: Path, tmp_path: Path) -> None:
+    tiles, done = run("tile", fine_slide, "--out", tmp_path, "--mpp", "0.5", "--keep", "no")
+    assert done.returncode == 0, done.stderr
+    for command in (["embed", "--encoder", "builtin"], ["ask", "--prompt", "stroma"]):
+        refused, done = run(*command, tiles["store"], "--out", tmp_path / "again")
+        assert done.returncode == 2
+        assert "on the slide instead" in refused["error"]["detail"]
+
+
+def test_embed_needs_a_scale_where_the_encoder_states_none(run: Run, fine_slide: Path, tmp_path: Path) -> None:
+    options = ["--encoder", TINY_TIMM, "--weights", write_tiny_timm(tmp_path / "weights.safetensors")]
+    refused, done = run("embed", fine_slide, *options, "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert refused["error"]["detail"] == "this encoder states no scale; give --mpp"
+    assert not (tmp_path / "out").exists()
+
+
 def test_embed_takes_a_slide(run: Run, fine_slide: Path, tmp_path: Path) -> None:
     document, done = run("embed", fine_slide, "--encoder", "builtin", "--out", tmp_path, "--mpp", "1", "--mpp0", "0.5")
     assert done.returncode == 0, done.stderr
@@ -142,8 +160,13 @@ def test_ask_a_slide(run: Run, fine_slide: Path, tmp_path: Path) -> None:
         assert len(tiles["features"]) == document["tiles"]
     assert CANARY not in done.stdout
     assert written["prompts"][0]["heatmap_scale"][0] == 0.0
+    foreign = [tmp_path / "prompt-notes.txt", tmp_path / "prompt-1.png.bak"]
+    for path in foreign:
+        path.write_text("the user's own")
     fewer = ask_slide(Address.of(fine_slide), ["stroma"], tmp_path)
     assert len(fewer["prompts"]) == 1
+    for path in foreign:
+        path.unlink()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "answer.json",
         "prompt-1.geojson",

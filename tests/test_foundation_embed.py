@@ -89,6 +89,13 @@ def test_every_tile_of_every_zoom_is_embedded(store: TileStore, tmp_path: Path) 
     assert not verify_manifest(made.path)
 
 
+def test_where_tiles_overlap_grid_and_embeddings_count_the_same_area_once(address: Address, tmp_path: Path) -> None:
+    store = tile(address, [TileSpec(1.0, px=64, overlap=16)], tmp_path)
+    made = embed(store, Colour(), tmp_path)
+    assert made.tile_area_mm2(1.0) == pytest.approx(0.048**2)
+    assert made.tile_area_mm2(1.0) == pytest.approx(store.grid(1.0).tile_area_mm2)
+
+
 def test_the_store_says_what_made_it(store: TileStore, tmp_path: Path) -> None:
     made = Embeddings.open(embed(store, Colour(), tmp_path).path)
     assert made.encoder["key"] == "colour"

@@ -19,7 +19,7 @@ from tiling import staged
 
 Cells = Sequence[tuple[int, int]]
 SIDE = 448.0  # level-0 pixels of a tile at 0.5 um/px, as on a slide of 0.25 um/px
-WIDTH = {0.5: 3, 1.0: 2, 2.0: 4}
+WIDTH = {0.5: 3, 1.0: 2, 2.0: 4, 4.0: 1}
 
 
 def feature(zoom: float, cells: NDArray[np.int64]) -> NDArray[np.float16]:
@@ -97,6 +97,16 @@ def test_a_zoom_between_is_followed_though_it_is_not_joined(tmp_path: Path) -> N
 @pytest.mark.parametrize("between", [[(0, 2), (0, 0), (3, 3)], [(0, 1), (1, 0), (3, 3), (0, 0), (0, 2)]])
 def test_a_zoom_that_was_not_embedded_breaks_the_chain_and_is_not_papered_over(tmp_path: Path, between: Cells) -> None:
     embeddings = write(tmp_path, {0.5: FINE, 1.0: between, 2.0: [(1, 1), (0, 1), (0, 0)]}, skip=[1.0])
+    with pytest.raises(BagError, match="was not embedded"):
+        bag_from_embeddings(embeddings, [0.5, 2.0])
+
+
+def test_a_chain_that_leads_past_the_end_names_the_zoom_where_it_breaks(tmp_path: Path) -> None:
+    middle = [(row, col) for row in range(4) for col in range(4)]
+    embeddings = write(tmp_path, {0.5: FINE, 1.0: middle, 2.0: [(0, 0)], 4.0: [(0, 0)]}, skip=[1.0])
+    assert embeddings.parent(0.5).max() >= len(embeddings.coords(2.0))
+    with pytest.raises(BagError, match=r"at 0\.5 um/px are not at 2 um/px"):
+        bag_from_embeddings(embeddings, [0.5, 4.0])
     with pytest.raises(BagError, match="was not embedded"):
         bag_from_embeddings(embeddings, [0.5, 2.0])
 

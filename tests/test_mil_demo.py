@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,7 @@ from tools.demo_slides import (
 )
 
 HEAD = load_card("demo-response").head_dir
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_the_head_that_ships_is_the_one_its_card_describes() -> None:
@@ -119,3 +122,10 @@ def test_the_trainer_chooses_saves_and_describes(tmp_path: Path, monkeypatch: py
     assert card["test"] is None
     assert card["digest"] == fitted.digest
     assert "Not run for this head yet" in (tmp_path / "MODEL_CARD.md").read_text()
+
+
+def test_a_proof_that_proved_nothing_is_not_green(tmp_path: Path) -> None:
+    call = [sys.executable, "-m", "proofs.prove_planted_signal", f"--tools={tmp_path}", f"--data={tmp_path}"]
+    done = subprocess.run([*call, f"--work={tmp_path}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("nothing was proved: make_slide.py, tissue_maps.npz, patches not found")

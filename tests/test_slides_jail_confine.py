@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,13 @@ import numpy as np
 import pytest
 
 import slides.errors
-from slides import Address, DamagedSlideError, Region, Size, SlideError, open_slide
+from slides import Address, DamagedSlideError, Mpp, Region, Size, SlideError, open_slide
 from slides.info import SlideInfo
 from slides.jail import child, landlock, seccomp, wire
 from slides.jail.cell import _raise, _require_plain
 from slides.jail.launcher import capabilities
 from slides.jail.slots import KEPT_BYTES, Slots
+from slides.jail.spec import Jail
 from slides.testing import write_slide
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -198,9 +200,10 @@ def test_the_child_answers_in_words(tmp_path: Path) -> None:
     with open_slide(write_slide(tmp_path / "s.svs", size=(600, 500))) as slide:
         room = {"slot": 0, "bytes": slot.grow(600 * 500 * 3)}
         tiles: wire.Message = {"do": "tiles", "regions": [[0, 0, 50, 50]], "wanted": [50, 50]}
+        overview: wire.Message = {"do": "overview", "region": [0, 0, 600, 500], "wanted": [60, 50]}
         orders: tuple[wire.Message, ...] = (
             tiles,
-            {"do": "thumbnail", "max_side": 60},
+            overview,
             {**tiles, "regions": [[0, 0, 10**6, 10**6]]},
         )
         answers = [
@@ -217,8 +220,9 @@ def test_the_child_answers_in_words(tmp_path: Path) -> None:
         answer = child._guarded(fail)
         assert answer["error"] == name
         assert "/etc" not in answer["detail"]
-    address = Address("x", decode="exact")
-    assert child.address_from_json(child.address_to_json(address)) == address
+    for address in (Address("x", decode="exact"), Address("y", Mpp(0.5, 0.25), icc=True)):
+        assert child.address_from_json(json.loads(json.dumps(child.address_to_json(address)))) == address
+        assert child.address_from_json(child.address_to_json(replace(address, jail=Jail()))) == address
     slots.close()
 
 
@@ -261,10 +265,6 @@ def test_messages_end_with_their_sender() -> None:
 
 
 def test_regions_of_any_whole_number_travel(tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    from slides.jail.spec import Jail
-
     path = write_slide(tmp_path / "s.svs", size=(600, 500))
     with open_slide(replace(Address.of(path), jail=Jail(quarantine=str(tmp_path)))) as slide:
         region = Region(*(np.int64(side) for side in (10, 10, 50, 50)))  # type: ignore[arg-type]

@@ -120,6 +120,7 @@ def test_a_broken_tile_is_reported_by_place(tmp_path: Path, name: str) -> None:
         slide.read(place)
     verdict = look(path, tmp_path / "deaths")
     assert verdict.kind == "DamagedSlideError", verdict
+    assert f"({2 * side}, {side})" in verdict.detail
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:

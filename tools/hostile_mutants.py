@@ -19,7 +19,16 @@ NUMBERS: Final = (0, 1, 2, 3, 7, 8, 255, 256, 4095, 32767, 32768, 65535, 65536, 
 """Where readers that count in C go wrong."""
 TELLING: Final = (256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 330, 347, 530, 33003)
 """Tags on which decoders depend: sizes, samples, compression, tables."""
-MARKERS: Final = (b"\xff\xc0", b"\xff\xc4", b"\xff\xdb", b"\xff\xda", b"\xff\x51", b"\xff\x52", b"\xff\x5c", b"\xff\x90")
+MARKERS: Final = (
+    b"\xff\xc0",
+    b"\xff\xc4",
+    b"\xff\xdb",
+    b"\xff\xda",
+    b"\xff\x51",
+    b"\xff\x52",
+    b"\xff\x5c",
+    b"\xff\x90",
+)
 """Segments of JPEG (frame, codes, scales, scan) and of JPEG 2000 (size, coding, scales, tile part)."""
 Recipe = Callable[[bytearray, random.Random], bytearray]
 

@@ -20,6 +20,8 @@ from api.settings import Settings
 LIBRARIES: Final = ("numpy", "torch", "timm", "zarr", "dask", "tifffile", "pydicom", "fastapi", "SQLAlchemy")
 OLDEST_OPENSLIDE: Final = (4, 0, 1)
 """Earlier ones write to memory that is not theirs when a slide is crafted to make them (CVE-2026-48977)."""
+ISOLATION: Final = {"landlock": "other files", "seccomp": "new processes and sockets", "network": "the network"}
+"""What a machine may allow -> what a decoder then cannot reach."""
 DRIVER: Final = Path("/proc/driver/nvidia/version")
 FEW_GB: Final = 4
 
@@ -86,6 +88,18 @@ def _openslide() -> Finding:
     return Finding("openslide", "ok" if new else "fail", found, advice)
 
 
+def _isolation() -> Finding:
+    """What the processes give up that decode slides of strangers."""
+    from slides.jail.launcher import capabilities
+
+    can = capabilities()
+    lacks = [name for name in ISOLATION if not can[name]]
+    given_up = [f"{what} ({name})" for name, what in ISOLATION.items() if can[name]]
+    detail = f"decoders of uploads give up memory and time beyond a limit (rlimits), {', '.join(given_up)}"
+    advice = f"this kernel or container does not allow {', '.join(lacks)}: a broken decoder would be less confined"
+    return Finding("isolation", "warn" if lacks else "ok", detail, advice if lacks else "")
+
+
 def _processor() -> Finding:
     """Cores, memory, and whether there is a GPU."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
@@ -148,4 +162,4 @@ def _nearest(path: Path) -> Path:
     return next(folder for folder in (absolute, *absolute.parents) if folder.exists())
 
 
-CHECKS: Final = (_python, _libraries, _openslide, _processor, _weights, _biomarkers, _database, _folders)
+CHECKS: Final = (_python, _libraries, _openslide, _isolation, _processor, _weights, _biomarkers, _database, _folders)

@@ -21,6 +21,8 @@ RESULTS: Final = {
     "ask": ("answer", "heatmap", "tiles.geojson"),
 }
 """What can be fetched of a job that succeeded, by its kind."""
+LARGEST_SEQ: Final = 2**31 - 1
+"""What an INTEGER column of any database holds."""
 IdempotencyKey = Annotated[str | None, Header(min_length=1, max_length=200, pattern=r"^[\x21-\x7e]+$")]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -117,6 +119,9 @@ def from_cursor(cursor: str) -> int:
     """
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        return int(text.removeprefix("j"))
+        seq = int(text.removeprefix("j"))
     except ValueError:
-        raise BadRequestError("the cursor is not one that this service made") from None
+        seq = -1
+    if not 0 <= seq <= LARGEST_SEQ:
+        raise BadRequestError("the cursor is not one that this service made")
+    return seq

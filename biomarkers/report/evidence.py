@@ -87,7 +87,7 @@ def gather(address: Address, store: TileStore, grid: TileGrid, reading: Reading)
         thumbnail = slide.thumbnail(MAP_PX)
         whole = View(Region.whole(size), (thumbnail.shape[0], thumbnail.shape[1]))
         part = tissue_view(grid, size, MAP_PX)
-        image = slide.read_to(part.region, Size(part.shape[1], part.shape[0]))
+        image = slide.read_overview(part.region, Size(part.shape[1], part.shape[0]))
         return Evidence(
             info=slide.info,
             whole=_layers(whole, thumbnail, grid, reading, scale),

@@ -16,7 +16,7 @@ from slides.dicom_codec import codec_of
 from slides.dicom_frames import unwrapped
 from slides.dicom_instance import Instance
 from slides.dicom_series import files_at, levels_at
-from slides.errors import DamagedSlideError
+from slides.errors import BrokenTileError, DamagedSlideError
 from slides.geometry import Region
 from slides.header import number, scale
 from slides.identity import content_hash, file_identity
@@ -24,7 +24,7 @@ from slides.info import SlideInfo
 from slides.malformed import header_is_read
 from slides.profile import transform_of
 from slides.storage import LocalBytes
-from slides.tiles import BrokenTileError, Layer, Place, TiledSlide, levels_of
+from slides.tiles import Layer, Place, TiledSlide, levels_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 from slides.codestream import BROKEN
-from slides.errors import DamagedSlideError, NotASlideError
+from slides.errors import BrokenTileError, DamagedSlideError, NotASlideError
 from slides.geometry import Region, Size
 from slides.header import scale
 from slides.identity import content_hash
@@ -17,7 +17,7 @@ from slides.info import SlideInfo
 from slides.malformed import MALFORMED, header_is_read
 from slides.ome_zarr import Multiscale, multiscale, require_safe
 from slides.storage import is_zarr
-from slides.tiles import BrokenTileError, Layer, Place, TiledSlide, levels_of
+from slides.tiles import Layer, Place, TiledSlide, levels_of
 from slides.zarr_store import open_store
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ChunkLayer(Layer):
                 row, (left, right) = run[0][0], (run[0][1], run[-1][1] + 1)
                 pixels = self._read(row, left, right)
             except (*BROKEN, OSError) as error:
-                raise BrokenTileError(run[0]) from error
+                raise BrokenTileError(self._broken(run)) from error
             for number in range(right - left):
                 yield pixels[:, number * self.tile.width : (number + 1) * self.tile.width]
 
@@ -92,6 +92,15 @@ class ChunkLayer(Layer):
         for place in np.ndindex(*_grid(self._array.shape, self._array.shards or self._array.chunks)):
             key = self._array.metadata.encode_chunk_key(tuple(int(i) for i in place))
             yield self._store.fetch(f"{self._array.path}/{key}") or b""
+
+    def _broken(self, run: Sequence[Place]) -> Place:
+        """The first chunk of a run that cannot be read by itself; the first of all where each can."""
+        for row, col in run:
+            try:
+                self._read(row, col, col + 1)
+            except (*BROKEN, OSError):
+                return row, col
+        return run[0]
 
     def _read(self, row: int, left: int, right: int) -> NDArray[np.uint8]:
         """Some chunks of a row, [tile.height or less, columns, 3]; the first of several planes or times."""

@@ -36,6 +36,8 @@ SLOWEST_DISK: Final = 20e6
 """Bytes a second: opening reads the whole file once for its hash."""
 SLOWEST_PX: Final = 1e6
 """Pixels a second: JPEG 2000 on a core that many share."""
+SLOWEST_DECODER: Final = 1e6
+"""Compressed bytes a second, likewise: a small file that claims many pixels gets no time for them."""
 HASH: Final = re.compile(r"[0-9a-f]{64}")
 MOST_WARNINGS: Final = 64
 MOST_TEXT: Final = 2000
@@ -78,19 +80,20 @@ class Cell:
         threads = self._jail.threads
         self._slots = Slots(threads, LENT)
         self._free: queue.LifoQueue[socket.socket | None] = queue.LifoQueue()
-        size = quarantine.total_bytes(self._path)
+        self._bytes = quarantine.total_bytes(self._path)
         order = {
             "address": address_to_json(address),
             "readable": [str(place) for place in visible(self._path)],
             "memory": self._jail.memory_bytes,
-            "shared": size + (threads + LENT) * KEPT_BYTES + self._jail.memory_bytes,
+            "shared": self._bytes + (threads + LENT) * KEPT_BYTES + self._jail.memory_bytes,
             "connections": threads,
             "known": known,
         }
         self._zygote, self._process = self._launch(order)
         try:
             with self._turn() as connection:
-                self.opened = self._understand(self._ask(connection, {}, self._jail.seconds + size / SLOWEST_DISK))
+                seconds = self._jail.seconds + self._bytes / SLOWEST_DISK
+                self.opened = self._understand(self._ask(connection, {}, seconds))
         except BaseException:
             self.close()
             raise
@@ -111,11 +114,12 @@ class Cell:
         Returns:
             The answer.
         """
+        seconds = self._jail.seconds + min(native_px / SLOWEST_PX, self._bytes / SLOWEST_DECODER)
         with self._turn() as connection:
             slot = self._slots.take()
             try:
                 order = {**request, "slot": slot.number, "bytes": slot.grow(math.prod(shape))}
-                answer = self._ask(connection, order, self._jail.seconds + native_px / SLOWEST_PX)
+                answer = self._ask(connection, order, seconds)
                 found = self._checked_shape(answer, shape)
             except BaseException:
                 self._slots.give(slot)
@@ -169,7 +173,11 @@ class Cell:
                 raise SlideError(msg)
             yield connection
         finally:
-            self._free.put(connection)
+            with self._lock:
+                if connection is not None and self.last_words is not None:
+                    connection.close()
+                    connection = None  # wakes whoever waits, as `close` does
+                self._free.put(connection)
 
     def _ask(self, connection: socket.socket, request: wire.Message, seconds: float) -> wire.Message:
         """Send a request, none to hear the first answer, and wait; errors of the child become errors here."""

@@ -6,9 +6,9 @@ import mmap
 import os
 import socket
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
@@ -87,8 +87,7 @@ def address_to_json(address: Address) -> wire.Message:
     Returns:
         What `address_from_json` reads.
     """
-    mpp0 = None if address.mpp0 is None else [address.mpp0.x, address.mpp0.y]
-    return {"location": address.location, "mpp0": mpp0, "decode": address.decode}
+    return asdict(replace(address, jail=None))
 
 
 def address_from_json(document: wire.Message) -> Address:
@@ -100,9 +99,8 @@ def address_from_json(document: wire.Message) -> Address:
     Returns:
         The address.
     """
-    mpp0 = None if document["mpp0"] is None else Mpp(*document["mpp0"])
-    decode: Literal["fast", "exact"] = "exact" if document["decode"] == "exact" else "fast"
-    return Address(document["location"], mpp0, decode)
+    mpp0 = None if document["mpp0"] is None else Mpp(**document["mpp0"])
+    return Address(**{**document, "mpp0": mpp0})
 
 
 def _begin(order: wire.Message, connection: socket.socket) -> Slide | None:
@@ -156,8 +154,8 @@ def _tiles(slide: Slide, request: wire.Message, windows: Windows) -> wire.Messag
     return {"shape": list(shape)}
 
 
-def _thumbnail(slide: Slide, request: wire.Message, windows: Windows) -> wire.Message:
-    return _put(slide.thumbnail(request["max_side"]), request, windows)
+def _overview(slide: Slide, request: wire.Message, windows: Windows) -> wire.Message:
+    return _put(slide.read_overview(Region(*request["region"]), Size(*request["wanted"])), request, windows)
 
 
 def _source(slide: Slide, request: wire.Message, windows: Windows) -> wire.Message:
@@ -173,6 +171,6 @@ def _put(image: NDArray[np.uint8], request: wire.Message, windows: Windows) -> w
 
 ANSWERS: Final[dict[str, Callable[[Any, wire.Message, Windows], wire.Message]]] = {
     "tiles": _tiles,
-    "thumbnail": _thumbnail,
+    "overview": _overview,
     "source": _source,
 }

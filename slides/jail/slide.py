@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slides.errors import SlideNotFoundError, UnsafeSlideError
+from slides.errors import RegionError, SlideNotFoundError, UnsafeSlideError
 from slides.jail import keeper
-from slides.slide import Slide
+from slides.slide import MAX_READ_PX, Slide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,6 +47,7 @@ class JailedSlide(Slide):
             msg = "there is no file or folder that can be read at the slide's address"
             raise SlideNotFoundError(msg) from error
         self._open = True
+        self._lock = threading.Lock()
         opened = self._cell.opened
         self.info, self.sources, self.reads_sparsely = opened.info, opened.sources, opened.reads_sparsely
 
@@ -68,11 +70,7 @@ class JailedSlide(Slide):
             RGB [n, wanted.height, wanted.width, 3].
         """
         _, _, native = self._planned(regions, wanted)
-        request = {
-            "do": "tiles",
-            "regions": [[int(r.x), int(r.y), int(r.width), int(r.height)] for r in regions],
-            "wanted": [int(wanted.width), int(wanted.height)],
-        }
+        request = {"do": "tiles", "regions": [_corners(each) for each in regions], "wanted": _sides(wanted)}
         shape = (len(regions), wanted.height, wanted.width, 3)
         tiles = self._running().read(request, shape, native.width * native.height)
         if out is None:
@@ -80,20 +78,26 @@ class JailedSlide(Slide):
         out[:] = tiles
         return out
 
-    def thumbnail(self, max_side: int) -> NDArray[np.uint8]:
-        """The whole slide, small.
+    def read_overview(self, region: Region, wanted: Size) -> NDArray[np.uint8]:
+        """A large region, small.
 
         Args:
-            max_side: The longer side of the result in pixels.
+            region: Where, in level-0 pixels; may reach beyond the slide.
+            wanted: Size of the result in pixels.
 
         Returns:
-            RGB [h, w, 3], covering exactly the slide's extent.
+            RGB [wanted.height, wanted.width, 3], covering exactly the region.
+
+        Raises:
+            RegionError: If the result would be absurdly large.
         """
-        size = self.info.size
-        shape = (min(size.height, max_side), min(size.width, max_side), 3)
-        source = self.source_for(max(1.0, max(size.width, size.height) / max_side))
-        native_px = size.width * size.height / source.downsample**2
-        return self._running().read({"do": "thumbnail", "max_side": int(max_side)}, shape, native_px)
+        if wanted.width * wanted.height > MAX_READ_PX:
+            msg = f"a read of {wanted.width} x {wanted.height} px is more than one read may return"
+            raise RegionError(msg)
+        source = self.source_for(min(region.width / wanted.width, region.height / wanted.height))
+        request = {"do": "overview", "region": _corners(region), "wanted": _sides(wanted)}
+        native_px = region.width * region.height / source.downsample**2
+        return self._running().read(request, (wanted.height, wanted.width, 3), native_px)
 
     def close(self) -> None:
         """Let the child go."""
@@ -117,11 +121,23 @@ class JailedSlide(Slide):
         Raises:
             UnsafeSlideError: If another slide is there by now.
         """
-        if not self._cell.alive and self._open:
-            key, cell = keeper.enter(self._address)
-            keeper.leave(self._key)
-            self._key, self._cell = key, cell
-            if cell.opened.info != self.info:
-                msg = "the slide changed while it was read"
-                raise UnsafeSlideError(msg)
-        return self._cell
+        with self._lock:
+            if not self._cell.alive and self._open:
+                key, cell = keeper.enter(self._address)
+                if cell.opened.info != self.info:
+                    keeper.leave(key)
+                    msg = "the slide changed while it was read"
+                    raise UnsafeSlideError(msg)
+                keeper.leave(self._key)
+                self._key, self._cell = key, cell
+            return self._cell
+
+
+def _corners(region: Region) -> list[int]:
+    """A region as JSON; callers may compute with numbers of numpy."""
+    return [int(region.x), int(region.y), int(region.width), int(region.height)]
+
+
+def _sides(size: Size) -> list[int]:
+    """A size as JSON."""
+    return [int(size.width), int(size.height)]
