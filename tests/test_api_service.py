@@ -84,15 +84,16 @@ def wait_for(look: Callable[[], Seen], fits: Callable[[Seen], bool], seconds: fl
 
 
 def workers_of(folder: Path) -> list[int]:
-    """Processes that have a file of the data folder open."""
+    """Workers that have a file of the data folder open; the decoders they keep in jails do not count."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
                 opened = [str(handle.readlink()) for handle in (process / "fd").iterdir()]
+                working = b"api.worker" in (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if any(name.startswith(str(folder)) for name in opened):
+            if working and any(name.startswith(str(folder)) for name in opened):
                 found.append(int(process.name))
     return found
 
