@@ -43,7 +43,7 @@ class BrokenTileError(DamagedSlideError):
         place: Its row and column.
     """
 
-    def __init__(self, place: tuple[int, int]) -> None:
+    def __init__(self, place: tuple[int, int] = (0, 0)) -> None:
         super().__init__("a tile cannot be decoded")
         self.place = place
 

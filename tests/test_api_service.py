@@ -83,19 +83,24 @@ def wait_for(look: Callable[[], Seen], fits: Callable[[Seen], bool], seconds: fl
     return seen
 
 
-def workers_of(folder: Path) -> list[int]:
-    """Workers that have a file of the data folder open; the decoders they keep in jails do not count."""
+def processes_of(folder: Path) -> list[int]:
+    """Processes that have a file of the data folder open: server, worker, and the decoders in its jails."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit():
             try:
                 opened = [str(handle.readlink()) for handle in (process / "fd").iterdir()]
-                working = b"api.worker" in (process / "cmdline").read_bytes()
             except OSError:
                 continue
-            if working and any(name.startswith(str(folder)) for name in opened):
+            if any(name.startswith(str(folder)) for name in opened):
                 found.append(int(process.name))
     return found
+
+
+def workers_of(folder: Path) -> list[int]:
+    """The same without the jails, which come and go."""
+    jailed = [p for p in processes_of(folder) if b"slides.jail" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return [process for process in processes_of(folder) if process not in jailed]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +130,7 @@ def test_kill_in_the_middle_ends_with_the_score(slide: Path, tmp_path: Path) -> 
     first.wait(job["id"], {"running"})
     assert len(workers_of(folder)) == 2
     first.stop(signal.SIGKILL)
-    wait_for(lambda: workers_of(folder), lambda left: left == [], 10)
+    wait_for(lambda: processes_of(folder), lambda left: left == [], 10)
 
     second = Server(folder, log)
     try:
@@ -142,7 +147,7 @@ def test_kill_in_the_middle_ends_with_the_score(slide: Path, tmp_path: Path) -> 
         assert (tmp_path / "heat.png").read_bytes().startswith(b"\x89PNG")
     finally:
         assert second.stop() == 0
-    assert wait_for(lambda: workers_of(folder), lambda left: left == [], 10) == []
+    assert wait_for(lambda: processes_of(folder), lambda left: left == [], 10) == []
     assert CANARY not in log.read_text()
     assert len(list((folder / "results").iterdir())) == 1
     assert list((folder / "work").iterdir()) == []
