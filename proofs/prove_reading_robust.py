@@ -3,8 +3,8 @@
     python proofs/prove_reading_robust.py [--mutants 1500] [--seed 0]
 
 - Mutants of small slides of every container, each looked at twice: with both layers, as users have it, and with the
-  jail alone, so that native decoders get to see what the header checks would have refused. Every one must end in a typed
-  verdict within 10 s and 2 GiB.
+  jail alone, so that native decoders get to see what the header checks would have refused. Every one must end in a
+  typed verdict within 10 s and 2 GiB.
 - Small files with huge claims: refused in under 1 s each.
 - Files of others, by name, link and pipe: refused by the header checks without the jail; without the checks the jail
   shows nothing of them. Without either they would be seen, or the reader would hang.
