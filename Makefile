@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+SLIDE ?=
+BENCH_ARGS ?=
 
 BIN := $(VENV)/bin
 PIP_FLAGS := -qq --disable-pip-version-check
@@ -62,7 +64,7 @@ bench: setup ## every benchmark; `make bench-NAME` runs one
 	  echo "== $$bench"; $(BIN)/python "$$bench"; done
 
 bench-%: setup
-	@$(BIN)/python benchmarks/$*.py
+	@$(BIN)/python benchmarks/$*.py $(if $(SLIDE),--slide $(SLIDE)) $(BENCH_ARGS)
 
 clean: ## remove what these commands made
 	rm -rf $(VENV) oncoscope-demo .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

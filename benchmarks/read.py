@@ -14,6 +14,7 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,7 @@ from PIL import Image
 from slides import Address, Region, Size, Slide, open_slide
 from slides.formats.openslide import OpenSlideReader
 from slides.jail.spec import Jail
+from slides.synthetic import write_slide
 from slides.tiles import TiledSlide
 from tiling import LocalPool
 
@@ -84,7 +86,8 @@ def fastslide_supertiles(path: Path) -> Method | None:
         return None
     fastslide: Any = importlib.import_module("fastslide")
     slide = fastslide.FastSlide.from_file_path(str(path))
-    return _supertiles(lambda x, y, n: slide.read_region(location=(x, y), level=0, size=(n, n)).numpy())
+    size = slide.dimensions
+    return _supertiles(lambda x, y, w, h: slide.read_region(location=(x, y), level=0, size=(w, h)).numpy(), size)
 
 
 def cucim_supertiles(path: Path) -> Method | None:
@@ -92,18 +95,20 @@ def cucim_supertiles(path: Path) -> Method | None:
     if importlib.util.find_spec("cucim") is None:
         return None
     image: Any = importlib.import_module("cucim").CuImage(str(path))
-    return _supertiles(lambda x, y, side: np.asarray(image.read_region((x, y), (side, side), 0)))
+    size = (image.size("X")[0], image.size("Y")[0])
+    return _supertiles(lambda x, y, w, h: np.asarray(image.read_region((x, y), (w, h), 0)), size)
 
 
-def _supertiles(read: Callable[[int, int, int], NDArray[np.uint8]]) -> Method:
+def _supertiles(read: Callable[[int, int, int, int], NDArray[np.uint8]], size: tuple[int, int]) -> Method:
     def method(regions: list[Region]) -> Tiles:
         side = regions[0].width
         tiles: Tiles = []
         for x, y in sorted({(r.x // (8 * side), r.y // (8 * side)) for r in regions}):
-            big = read(x * 8 * side, y * 8 * side, 8 * side)[..., :3]
+            left, top = x * 8 * side, y * 8 * side
+            big = read(left, top, min(8 * side, size[0] - left), min(8 * side, size[1] - top))[..., :3]
             for r in regions:
                 if (r.x // (8 * side), r.y // (8 * side)) == (x, y):
-                    part = big[r.y - y * 8 * side :, r.x - x * 8 * side :][:side, :side]
+                    part = big[r.y - top :, r.x - left :][:side, :side]
                     small = cv2.resize(np.ascontiguousarray(part), (PX, PX), interpolation=cv2.INTER_AREA)
                     tiles.append(np.asarray(small, np.uint8))
         return tiles
@@ -179,7 +184,7 @@ def embeddings_agree(a: Tiles, b: Tiles) -> dict[str, float]:
 def parse() -> argparse.Namespace:
     """The command line."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    cli.add_argument("--slide", type=Path, required=True)
+    cli.add_argument("--slide", type=Path, help="a drawn slide where none is given")
     cli.add_argument("--mpp0", type=float)
     cli.add_argument("--tiles", type=int, default=400)
     cli.add_argument("--rounds", type=int, default=3)
@@ -210,6 +215,14 @@ def main() -> None:
     """Measure and print."""
     arguments = parse()
     cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.slide is None:
+            arguments.slide = write_slide(Path(folder) / "drawn.svs", size=(10_000, 9_000), mpp=0.25)
+        measure(arguments)
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure on one slide and print."""
     address = Address.of(arguments.slide, arguments.mpp0)
     if arguments.memory:
         print(memory(address, arguments.tiles))
