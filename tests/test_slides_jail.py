@@ -99,6 +99,15 @@ def is_alive(process: int) -> bool:
         return False
 
 
+def kill(slide: object, how: signal.Signals) -> None:
+    """End the child of a slide, and wait until it has ended."""
+    process, end = child_of(slide), time.monotonic() + 10
+    os.kill(process, how)
+    while is_alive(process):
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
 def test_pixels_and_description_are_those_of_an_open_prison(made: Path, tmp_path: Path) -> None:
     with open_slide(made) as free, open_slide(jailed(made, tmp_path)) as bound:
         assert isinstance(bound, JailedSlide)
@@ -165,7 +174,7 @@ def test_an_address_with_its_jail_travels(made: Path, tmp_path: Path) -> None:
 def test_a_crash_is_an_error_and_the_next_read_goes_on(made: Path, tmp_path: Path, how: signal.Signals) -> None:
     with open_slide(jailed(made, tmp_path / "deaths")) as slide:
         expected = slide.read(Region(0, 0, 300, 300)).copy()
-        os.kill(child_of(slide), how)
+        kill(slide, how)
         with pytest.raises(SlideCrashedError, match=f"signal {how.value}"):
             slide.read(Region(0, 0, 300, 300))
         assert np.array_equal(slide.read(Region(0, 0, 300, 300)), expected)
@@ -187,7 +196,7 @@ def test_after_three_deaths_the_content_is_quarantined(made: Path, tmp_path: Pat
     deaths = tmp_path / "deaths"
     with open_slide(jailed(made, deaths)) as slide:
         for _ in range(3):
-            os.kill(child_of(slide), signal.SIGSEGV)
+            kill(slide, signal.SIGSEGV)
             with pytest.raises(SlideCrashedError):
                 slide.read(Region(0, 0, 100, 100))
             if len(list(deaths.iterdir())) < 3:

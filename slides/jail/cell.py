@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import queue
 import re
 import socket
@@ -203,6 +204,8 @@ class Cell:
             if self.last_words is not None:
                 return
             self.last_words = {"exit": 0}
+            if self._zygote.owner != os.getpid():  # this process is a fork; the child is another's
+                return
             with suppress(*BROKEN):
                 self.last_words = self._zygote.bury(self._process)
                 if cause is not None:

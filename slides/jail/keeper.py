@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -67,7 +69,9 @@ def leave(key: Key) -> None:
         key: What `enter` gave.
     """
     with _lock:
-        place = _places[key]
+        place = _places.get(key)
+        if place is None:  # this process is about to end
+            return
         place.users -= 1
         _places.move_to_end(key)
         idle = [each for each, other in _places.items() if other.users == 0]
@@ -80,8 +84,13 @@ def leave(key: Key) -> None:
 
 def clear() -> None:
     """End all cells that nobody uses."""
+    _close(lambda place: place.users == 0)
+
+
+def _close(chosen: Callable[[_Place], bool]) -> None:
+    """End some cells."""
     with _lock:
-        gone = [_places.pop(key) for key, place in list(_places.items()) if place.users == 0]
+        gone = [_places.pop(key) for key, place in list(_places.items()) if chosen(place)]
     for place in gone:
         if place.cell is not None:
             place.cell.close()
@@ -91,3 +100,6 @@ def clear() -> None:
 def _learnt(_key: Key) -> list[Any]:
     """What children of a slide have learnt, for the next one."""
     return []
+
+
+atexit.register(_close, lambda _place: True)

@@ -39,18 +39,11 @@ class Zygote:
         self.peak_rss_bytes = 0
         """The most memory that a child had resident, of those that are buried."""
         self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
         self._connection, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                [sys.executable, "-m", "slides.jail.zygote", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=QUIET,
-                cwd=os.sep,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # libraries print file names there
-            )
         try:
+            with theirs:
+                self._process = _start_process(theirs.fileno())
             self.layers: dict[str, int] = wire.receive(self._connection, START_SECONDS)["layers"]
         except BROKEN as error:
             self.close()
@@ -60,7 +53,7 @@ class Zygote:
     @property
     def alive(self) -> bool:
         """Whether it still serves this process; a fork of this process needs one of its own."""
-        return self.owner == os.getpid() and self._process.poll() is None
+        return self.owner == os.getpid() and self._process is not None and self._process.poll() is None
 
     def fork(self, order: wire.Message, handles: list[int]) -> int:
         """Start a child.
@@ -72,10 +65,7 @@ class Zygote:
         Returns:
             The child's process number.
         """
-        with self._lock:
-            wire.send(self._connection, {"do": "fork", **order})
-            wire.send_handles(self._connection, handles)
-            return int(wire.receive(self._connection, ANSWER_SECONDS)["process"])
+        return int(self._ask({"do": "fork", **order}, handles)["process"])
 
     def bury(self, process: int) -> wire.Message:
         """End a child.
@@ -86,20 +76,45 @@ class Zygote:
         Returns:
             `exit` (a status, or minus a signal), `rss_bytes` at most, `seconds` of processor time.
         """
+        end = self._ask({"do": "bury", "process": process}, [])
+        self.peak_rss_bytes = max(self.peak_rss_bytes, int(end["rss_bytes"]))
+        return end
+
+    def _ask(self, request: wire.Message, handles: list[int]) -> wire.Message:
+        """Ask the zygote. One that does not answer is given up: its answer would be taken for the next one."""
         with self._lock:
-            wire.send(self._connection, {"do": "bury", "process": process})
-            end = wire.receive(self._connection, ANSWER_SECONDS)
-            self.peak_rss_bytes = max(self.peak_rss_bytes, int(end["rss_bytes"]))
-            return end
+            try:
+                wire.send(self._connection, request)
+                if handles:
+                    wire.send_handles(self._connection, handles)
+                return wire.receive(self._connection, ANSWER_SECONDS)
+            except BaseException:
+                self.close()
+                raise
 
     def close(self) -> None:
         """End it, and with it all its children."""
         self._connection.close()
+        if self._process is None:
+            return
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _start_process(handle: int) -> subprocess.Popen[bytes]:
+    """Start a zygote that serves a socket."""
+    return subprocess.Popen(  # noqa: S603 - our own interpreter and module
+        [sys.executable, "-m", "slides.jail.zygote", str(handle)],
+        pass_fds=[handle],
+        env=QUIET,
+        cwd=os.sep,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # libraries print file names there
+    )
 
 
 _start = threading.Lock()
