@@ -121,9 +121,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, log: Path) -> Iterator[Serv
     assert server.stop() == 0
 
 
-def test_kill_in_the_middle_ends_with_the_score(slide: Path, tmp_path: Path) -> None:
+def test_kill_in_the_middle_ends_with_the_score(slide: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     folder, log = tmp_path / "data", tmp_path / "server.log"
     first = Server(folder, log)
+    request.addfinalizer(first.process.kill)  # also where an assertion fails before the kill below
     uploaded = first.upload(slide)
     order = {"kind": "score", "slide": uploaded, "biomarker": "demo-response"}
     job = first.submit(order, "-H", "Idempotency-Key: 1")
