@@ -14,7 +14,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import secrets
 import shutil
 import time
@@ -24,6 +23,7 @@ from typing import TextIO
 
 from api.errors import NotFoundError
 from api.jobs import ACTIVE, Job, JobStore
+from tiling.commit import sync
 
 OWNER_ONLY = 0o700
 ABANDONED_SECONDS = 86_400
@@ -69,7 +69,7 @@ class DataFolder:
             incoming: The folder of the upload.
         """
         for path in (*incoming.iterdir(), incoming):
-            _sync(path)
+            sync(path)
 
     def accept(self, incoming: Path) -> Path:
         """Move an upload to the slides, in one step; `seal` makes the step durable.
@@ -84,7 +84,7 @@ class DataFolder:
 
     def seal(self) -> None:
         """Make durable which slides there are."""
-        _sync(self.root / "slides")
+        sync(self.root / "slides")
 
     def drop_slide(self, identity: str) -> None:
         """Remove an accepted slide that the database does not know."""
@@ -164,12 +164,3 @@ class DataFolder:
     def result(self, name: str) -> Path:
         """The folder of a committed result."""
         return self.root / "results" / name
-
-
-def _sync(path: Path) -> None:
-    """Write a file or folder through to the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

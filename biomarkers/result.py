@@ -14,6 +14,7 @@ from typing import Final, cast
 
 from biomarkers.errors import FolderInUseError, ResultError
 from biomarkers.score import Score
+from tiling.commit import sync
 from tiling.fingerprint import fingerprint
 
 FORMAT: Final = "oncoscope-result-1"
@@ -51,11 +52,11 @@ def staged_result(out: Path) -> Iterator[Path]:
         yield staging
         discard(out)
         for path in sorted(staging.iterdir(), key=lambda path: path.name == REPORT):
-            _sync(path)
+            sync(path)
             if path.name == REPORT:
-                _sync(out)
+                sync(out)
             path.replace(out / path.name)
-        _sync(out)
+        sync(out)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -196,11 +197,3 @@ def _sha256(path: Path) -> str | None:
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

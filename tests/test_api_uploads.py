@@ -111,7 +111,7 @@ def test_the_database_is_free_while_an_upload_is_written_to_the_disk(
             counted.append(connection.execute(select(func.count()).select_from(slides)).scalar_one())
 
     monkeypatch.setattr("api.database.BUSY_SECONDS", 0.1)
-    monkeypatch.setattr("api.folder._sync", look)
+    monkeypatch.setattr("api.folder.sync", look)
     incoming = service.folder.new_incoming()
     (incoming / "upload").write_bytes(slide_bytes)
     service.slides.accept(incoming, "0" * 64)

@@ -156,10 +156,15 @@ def _digest(path: Path) -> str:
 def _sync_tree(folder: Path) -> None:
     """Files first, then the folders that name them."""
     for path in [*folder.rglob("*"), folder]:
-        _sync(path)
+        sync(path)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Write a file or folder through to the disk.
+
+    Args:
+        path: Which.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -182,4 +187,4 @@ def _rename(staging: Path, final: Path) -> None:
     except OSError:
         if not is_committed(final):  # else another run committed the same store a moment ago
             raise
-    _sync(final.parent)
+    sync(final.parent)
