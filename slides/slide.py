@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from slides.info import SlideInfo
 
+    Tiles = NDArray[np.uint8] | Sequence[NDArray[np.uint8]]
+    """RGB tiles of one size: an array of all or views of some larger image."""
+
 MAX_READ_PX = 1 << 29
 """Pixels that one read may return or touch (1.6 GB of RGB); larger reads are a mistake of the caller."""
 STRIP_PX = 1 << 25
@@ -73,22 +76,19 @@ class Slide(ABC):
             RGB, [size.height, size.width, 3]; white outside of the scanned area.
         """
 
-    def _read_covering(
-        self, source: Source, regions: Sequence[Region], corner: tuple[int, int], size: Size
-    ) -> NDArray[np.uint8]:
-        """Pixels of a source over several regions; a reader may leave undecoded what no region touches.
+    def _fill(
+        self, source: Source, whole: Region, parts: Sequence[Region], tiles: Tiles
+    ) -> None:
+        """Put regions of a source into tiles; a reader may leave undecoded what no region touches.
 
         Args:
             source: Which.
-            regions: Where pixels are needed, in level-0 pixels.
-            corner: Left and top edge of the result in level-0 pixels.
-            size: How many pixels of that source.
-
-        Returns:
-            RGB, [size.height, size.width, 3].
+            whole: What the parts span, in pixels of the source.
+            parts: Where pixels are needed, in pixels of the source.
+            tiles: Where they go, RGB [height, width, 3], all of one size; a part of another size is resampled.
         """
-        del regions
-        return self._read_source(source, corner[0], corner[1], size)
+        corner = (round(whole.x * source.downsample), round(whole.y * source.downsample))
+        resample_parts(self._read_source(source, *corner, Size(whole.width, whole.height)), whole, parts, tiles)
 
     @abstractmethod
     def close(self) -> None:
@@ -119,36 +119,40 @@ class Slide(ABC):
         Returns:
             RGB [wanted.height, wanted.width, 3].
         """
-        return np.asarray(self.read_tiles([region], wanted)[0])
+        return self.read_tiles([region], wanted)[0]
 
     def read_tiles(
-        self, regions: Sequence[Region], wanted: Size, out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
+        self, regions: Sequence[Region], wanted: Size, out: Tiles | None = None
+    ) -> Tiles:
         """Pixels of neighbouring regions of one size, each resampled to exactly a size, from one read.
 
         What comes back for a region does not depend on the other regions.
 
         Args:
-            regions: Where, in level-0 pixels; what lies between them is read too, so they should stand close together.
+            regions: Where, in level-0 pixels; what lies between them may be read too, so they should stand close.
             wanted: Size of each result in pixels.
-            out: Where to put the result; None makes a new array.
+            out: Where to put the results, [wanted.height, wanted.width, 3] each: an array of all of them or views of
+                some larger one; None makes a new array.
 
         Returns:
-            RGB [n, wanted.height, wanted.width, 3].
+            RGB [n, wanted.height, wanted.width, 3], or `out`.
         """
-        source, (left, top), native = self._planned(regions, wanted)
-        downsample = source.downsample
-        corner = (round(left * downsample), round(top * downsample))
-        pixels = self._read_covering(source, regions, corner, native)
-        tiles = np.empty((len(regions), wanted.height, wanted.width, 3), np.uint8) if out is None else out
-        for tile, region in zip(tiles, regions, strict=True):
-            x, y = round(region.x / downsample) - left, round(region.y / downsample) - top
-            width, height = max(1, round(region.width / downsample)), max(1, round(region.height / downsample))
-            tile[:] = resample(pixels[y : y + height, x : x + width], wanted)
+        source, whole = self._planned(regions, wanted)
+        tiles: Tiles = np.empty((len(regions), wanted.height, wanted.width, 3), np.uint8) if out is None else out
+        parts = [
+            Region(
+                round(region.x / source.downsample),
+                round(region.y / source.downsample),
+                max(1, round(region.width / source.downsample)),
+                max(1, round(region.height / source.downsample)),
+            )
+            for region in regions
+        ]
+        self._fill(source, whole, parts, tiles)
         return tiles
 
-    def _planned(self, regions: Sequence[Region], wanted: Size) -> tuple[Source, tuple[int, int], Size]:
-        """Which source serves regions, from which of its pixels on, and how many of its pixels they span.
+    def _planned(self, regions: Sequence[Region], wanted: Size) -> tuple[Source, Region]:
+        """Which source serves regions, and what they span in its pixels.
 
         Reads start on whole pixels of the source, so that a region's pixels do not depend on the regions beside it.
 
@@ -161,11 +165,11 @@ class Slide(ABC):
         top = math.floor(min(r.y for r in regions) / downsample)
         right = math.ceil(max(r.right for r in regions) / downsample) + (downsample > 1)
         bottom = math.ceil(max(r.bottom for r in regions) / downsample) + (downsample > 1)
-        native = Size(right - left, bottom - top)
-        if max(native.width * native.height, len(regions) * wanted.width * wanted.height) > MAX_READ_PX:
-            msg = f"a read of {native.width} x {native.height} px is more than one read may return"
+        whole = Region(left, top, right - left, bottom - top)
+        if max(whole.width * whole.height, len(regions) * wanted.width * wanted.height) > MAX_READ_PX:
+            msg = f"a read of {whole.width} x {whole.height} px is more than one read may return"
             raise RegionError(msg)
-        return source, (left, top), native
+        return source, whole
 
     def thumbnail(self, max_side: int) -> NDArray[np.uint8]:
         """The whole slide, small.
@@ -226,6 +230,23 @@ class Slide(ABC):
     ) -> None:
         """Close the file."""
         self.close()
+
+
+def resample_parts(
+    pixels: NDArray[np.uint8], whole: Region, parts: Sequence[Region], tiles: Tiles
+) -> None:
+    """Cut parts out of an image, each scaled to the size of its tile.
+
+    Args:
+        pixels: RGB [whole.height, whole.width, 3].
+        whole: Where the image lies.
+        parts: What to cut, in the same pixels.
+        tiles: Where it goes, RGB [h, w, 3] each.
+    """
+    for tile, part in zip(tiles, parts, strict=True):
+        x, y = part.x - whole.x, part.y - whole.y
+        image = pixels[y : y + part.height, x : x + part.width]
+        tile[:] = resample(image, Size(tile.shape[1], tile.shape[0]))
 
 
 def resample(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from slides.codestream import BROKEN
 from slides.errors import BrokenTileError, DamagedSlideError
 from slides.geometry import Region, Size
 from slides.info import Level
-from slides.slide import Slide, Source
+from slides.slide import Slide, Source, resample_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from slides.codestream import Codec
     from slides.info import Address
     from slides.profile import ToSrgb
+    from slides.slide import Tiles
     from slides.storage import ByteSource
 
 WHITE = 255
@@ -164,30 +165,50 @@ class TiledSlide(Slide):
         return address.decode if any(len(layer.shrinks) > 1 for layer in self._layers) else "full"
 
     def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
-        return self._compose(source, x, y, size, None)
+        left, top = round(x / source.downsample), round(y / source.downsample)
+        image = np.empty((size.height, size.width, 3), np.uint8)
+        whole = Region(left, top, size.width, size.height)
+        self._paste([(image, whole)], self._touched(source, [whole]), source)
+        return image
 
-    def _read_covering(
-        self, source: Source, regions: Sequence[Region], corner: tuple[int, int], size: Size
-    ) -> NDArray[np.uint8]:
-        return self._compose(source, corner[0], corner[1], size, regions)
+    def _fill(
+        self, source: Source, whole: Region, parts: Sequence[Region], tiles: Tiles
+    ) -> None:
+        """Decode what the parts touch, straight into the tiles where no pixel has to be resampled."""
+        if all((part.height, part.width) == tile.shape[:2] for part, tile in zip(parts, tiles, strict=True)):
+            self._paste(list(zip(tiles, parts, strict=True)), self._touched(source, parts), source)
+            return
+        image = np.empty((whole.height, whole.width, 3), np.uint8)
+        self._paste([(image, whole)], {place: [0] for place in self._touched(source, parts)}, source)
+        resample_parts(image, whole, parts, tiles)
 
-    def _compose(
-        self, source: Source, x: int, y: int, size: Size, regions: Sequence[Region] | None
-    ) -> NDArray[np.uint8]:
-        """Pixels of a source from level-0 place (x, y); with `regions`, only tiles that touch one are decoded."""
+    def _touched(self, source: Source, parts: Sequence[Region]) -> dict[Place, list[int]]:
+        """The tiles of a source that touch any part, in reading order, and which parts each touches."""
         layer = self._layers[source.level]
         width, height = layer.tile.width // source.shrink, layer.tile.height // source.shrink
-        left, top = round(x / source.downsample), round(y / source.downsample)
-        image = np.full((size.height, size.width, 3), WHITE, np.uint8)
-        limit = (-(-layer.size.height // source.shrink), -(-layer.size.width // source.shrink))
-        whole = [Region(left, top, size.width, size.height)]
-        wanted = whole if regions is None else scaled(regions, (x, y), source.downsample)
-        places = touched(wanted, (height, width), layer.shape)
-        for (row, col), tile in zip(places, self._decoded(source, places), strict=True):
-            if tile is not None:
-                corner = (row * height - top, col * width - left)
-                paste(image, tile, corner, (limit[0] - row * height, limit[1] - col * width))
-        return image
+        found: dict[Place, list[int]] = {}
+        for number, part in enumerate(parts):
+            for row in range(max(0, part.y // height), min(layer.shape[0], -(-part.bottom // height))):
+                for col in range(max(0, part.x // width), min(layer.shape[1], -(-part.right // width))):
+                    found.setdefault((row, col), []).append(number)
+        return dict(sorted(found.items()))
+
+    def _paste(
+        self, targets: Sequence[tuple[NDArray[np.uint8], Region]], places: dict[Place, list[int]], source: Source
+    ) -> None:
+        """Decode tiles once each and copy them to every target that they touch; white beyond the level."""
+        layer = self._layers[source.level]
+        width, height = layer.tile.width // source.shrink, layer.tile.height // source.shrink
+        edge = (-(-layer.size.height // source.shrink), -(-layer.size.width // source.shrink))
+        for image, at in targets:
+            if at.x < 0 or at.y < 0 or at.bottom > edge[0] or at.right > edge[1]:
+                image[:] = WHITE
+        glass = np.full((height, width, 3), WHITE, np.uint8)
+        for (row, col), tile in zip(places, self._decoded(source, list(places)), strict=True):
+            limit = (edge[0] - row * height, edge[1] - col * width)
+            for number in places[row, col]:
+                image, at = targets[number]
+                paste(image, glass if tile is None else tile, (row * height - at.y, col * width - at.x), limit)
 
     def _decoded(self, source: Source, places: Sequence[Place]) -> Iterator[NDArray[np.uint8] | None]:
         """Tiles of a source.
@@ -219,47 +240,6 @@ def levels_of(layers: Sequence[Layer]) -> tuple[Level, ...]:
     return tuple(
         Level(layer.size, (full.width / layer.size.width + full.height / layer.size.height) / 2) for layer in layers
     )
-
-
-def scaled(regions: Sequence[Region], corner: tuple[int, int], downsample: float) -> list[Region]:
-    """Regions in pixels of a source, rounded as `Slide.read_tiles` rounds them: an edge tile more is a tile in vain.
-
-    Args:
-        regions: In level-0 pixels.
-        corner: Left and top edge of what is read, in level-0 pixels.
-        downsample: Level-0 pixels for one pixel of the source.
-
-    Returns:
-        One region for each.
-    """
-    left, top = round(corner[0] / downsample), round(corner[1] / downsample)
-    return [
-        Region(
-            left + round((region.x - corner[0]) / downsample),
-            top + round((region.y - corner[1]) / downsample),
-            max(1, round(region.width / downsample)),
-            max(1, round(region.height / downsample)),
-        )
-        for region in regions
-    ]
-
-
-def touched(regions: Sequence[Region], tile: tuple[int, int], shape: tuple[int, int]) -> list[Place]:
-    """The tiles that touch any region, in reading order.
-
-    Args:
-        regions: In pixels of the source.
-        tile: Height and width of a tile in those pixels.
-        shape: Rows and columns of the grid.
-
-    Returns:
-        Rows and columns.
-    """
-    wanted = np.zeros(shape, np.bool_)
-    for region in regions:
-        top, left = max(0, region.y // tile[0]), max(0, region.x // tile[1])
-        wanted[top : max(0, -(-region.bottom // tile[0])), left : max(0, -(-region.right // tile[1]))] = True
-    return [(int(row), int(col)) for row, col in np.argwhere(wanted)]
 
 
 def paste(image: NDArray[np.uint8], tile: NDArray[np.uint8], at: tuple[int, int], limit: tuple[int, int]) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slides.geometry import Region, Size
     from slides.info import Address
     from slides.jail.cell import Cell
-    from slides.slide import Source
+    from slides.slide import Source, Tiles
 
 
 class JailedSlide(Slide):
@@ -57,25 +57,26 @@ class JailedSlide(Slide):
         return self._cell.opened.layers
 
     def read_tiles(
-        self, regions: Sequence[Region], wanted: Size, out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
+        self, regions: Sequence[Region], wanted: Size, out: Tiles | None = None
+    ) -> Tiles:
         """Pixels of neighbouring regions of one size, each resampled to exactly a size, from one read.
 
         Args:
             regions: Where, in level-0 pixels.
             wanted: Size of each result in pixels.
-            out: Where to put the result; None gives memory that is shared with the child and the caller's own now.
+            out: Where to put the results; None gives memory that is shared with the child and the caller's own now.
 
         Returns:
-            RGB [n, wanted.height, wanted.width, 3].
+            RGB [n, wanted.height, wanted.width, 3], or `out`.
         """
-        _, _, native = self._planned(regions, wanted)
+        _, whole = self._planned(regions, wanted)
         request = {"do": "tiles", "regions": [_corners(each) for each in regions], "wanted": _sides(wanted)}
         shape = (len(regions), wanted.height, wanted.width, 3)
-        tiles = self._running().read(request, shape, native.width * native.height)
+        tiles = self._running().read(request, shape, whole.width * whole.height)
         if out is None:
             return tiles
-        out[:] = tiles
+        for target, tile in zip(out, tiles, strict=True):
+            target[:] = tile
         return out
 
     def read_overview(self, region: Region, wanted: Size) -> NDArray[np.uint8]:
