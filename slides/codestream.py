@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from slides.jpeg_header import require_size
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -83,6 +85,7 @@ class Jpeg:
         """
         shape = (tile.height // shrink, tile.width // shrink)
         whole = START_OF_IMAGE + self.prefix + stream[2:] if self.prefix else stream
+        require_size(whole, tile)
         pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             whole, "RGB", min_height=shape[0], min_width=shape[1], min_factor=shrink
         )

@@ -10,7 +10,7 @@ import os
 import stat
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from slides.errors import SlideError, SlideNotFoundError
 from slides.guard_companions import (
@@ -24,8 +24,11 @@ from slides.guard_companions import (
 from slides.guard_dicom import check_dicom
 from slides.guard_limits import require_safe
 from slides.guard_tiff import DESCRIPTION, MOST_TEXT, check_tiff
-from slides.guard_zarr import NAMES, check_zarr
+from slides.guard_zarr import NAMES, check_array, check_zarr
 from slides.tiff_header import TiffHeader
+
+if TYPE_CHECKING:
+    from slides.info import Address
 
 MOST_IN_FOLDER: Final = 2_000_000
 """Files below a slide that is a folder; a Zarr slide of 2^36 px in chunks of 256 x 256 has a million."""
@@ -52,6 +55,41 @@ def check(path: Path) -> None:
     except OSError as error:
         msg = "there is no file or folder that can be read at the slide's address"
         raise SlideNotFoundError(msg) from error
+
+
+def check_remote(address: Address) -> None:
+    """Refuse a remote slide that claims what no slide has; its metadata alone are fetched.
+
+    Names of other files are not followed there, so they are not looked at.
+
+    Args:
+        address: Where a TIFF or Zarr slide is; nothing else is read remotely.
+    """
+    from slides.storage import is_zarr, open_bytes  # a local slide needs none of it
+
+    if is_zarr(address):
+        _check_remote_zarr(address)
+        return
+    data = open_bytes(address)
+    try:
+        with data.open() as file:
+            header = TiffHeader.read(file)
+            if header is not None:
+                check_tiff(header)
+    finally:
+        data.close()
+
+
+def _check_remote_zarr(address: Address) -> None:
+    """Check the arrays that the image names."""
+    from slides.ome_zarr import multiscale
+    from slides.zarr_store import open_store
+
+    fetch = open_store(address).fetch
+    image = multiscale(fetch)
+    for path in () if image is None else image.paths:
+        for name in NAMES:
+            check_array(fetch(f"{path}/{name}") or b"")
 
 
 def visible(path: Path) -> tuple[Path, ...]:

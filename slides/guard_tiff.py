@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from slides.guard_limits import MOST_PIECE_BYTES, MOST_TILES, require_image, require_safe, require_whole
+from slides.jpeg_header import frame_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,8 +28,6 @@ WIDTH, LENGTH, BITS, COMPRESSION, DESCRIPTION, STRIP_OFFSETS, SAMPLES, ROWS_PER_
 STRIP_COUNTS, PLANAR, TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_COUNTS = 279, 284, 322, 323, 324, 325
 TABLES, XMP, DEPTH, PROFILE = 347, 700, 32997, 34675
 JPEG: Final = 7
-FRAMES: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""Markers of JPEG frame headers."""
 TILE_SIDES: Final = (16, 4096)
 """The standard's least, and twice the largest that a scanner is known to write."""
 MOST_CHANNELS: Final = 64
@@ -93,25 +92,6 @@ def _check_image(header: TiffHeader, directory: Directory) -> None:
             "the slide's tiles claim to be larger than its index says",
             holds=claimed is None or (claimed[0] <= piece[0] and claimed[1] <= piece[1]),
         )
-
-
-def frame_size(stream: bytes) -> tuple[int, int] | None:
-    """What a JPEG stream says of its size (ITU-T T.81, B.2.2).
-
-    Args:
-        stream: Its start.
-
-    Returns:
-        Width and height, or None where no frame header is in sight.
-    """
-    at = 2
-    while at + 9 <= len(stream) and stream[at] == 0xFF:
-        marker, length = stream[at + 1], int.from_bytes(stream[at + 2 : at + 4], "big")
-        if marker in FRAMES:
-            height, width = (int.from_bytes(stream[at + place : at + place + 2], "big") for place in (5, 7))
-            return width, height
-        at += 2 + length
-    return None
 
 
 def _tile(header: TiffHeader, directory: Directory) -> tuple[int, int]:

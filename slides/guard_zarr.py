@@ -24,7 +24,15 @@ def check_zarr(path: Path) -> None:
         path: Its metadata, one of `NAMES`; what is no array, or no JSON, is the reader's matter.
     """
     with path.open("rb") as file:
-        content = file.read(MOST_METADATA + 1)
+        check_array(file.read(MOST_METADATA + 1))
+
+
+def check_array(content: bytes) -> None:
+    """Refuse absurd claims of an array.
+
+    Args:
+        content: Its metadata; what is no array, or no JSON, is the reader's matter.
+    """
     require_safe("the slide's metadata are longer than those of any slide", holds=len(content) <= MOST_METADATA)
     try:
         document = json.loads(content)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 START, END = b"\xff\x4f", b"\xff\xd9"
 SIZ, COD, QCD, COMMENT, SOT = 0x51, 0x52, 0x5C, 0x64, 0x90
+BEGIN = START + bytes([0xFF, SIZ])
+"""The size stands first, at a fixed place."""
 LRCP, RLCP, RPCL = 0, 1, 2
 CENTRED = {
     0: np.array([-0.074407644618, 0.853179354784, 0.266864118443, -0.045635881557]) / 0.999999947052,
@@ -53,10 +55,12 @@ class Jpeg2000:
         Returns:
             RGB [tile.height / shrink, tile.width / shrink, 3].
         """
+        bare = codestream(stream)
+        require_size(bare, tile)
         if shrink == 1:
-            pixels = of_shape(imagecodecs.jpeg2k_decode(stream), (tile.height, tile.width))
+            pixels = of_shape(imagecodecs.jpeg2k_decode(bare), (tile.height, tile.width))
         else:
-            pixels = _half(stream, tile)
+            pixels = _half(bare, tile)
         return from_ycbcr(pixels) if self.is_ycbcr else pixels
 
 
@@ -104,6 +108,35 @@ def without_finest_band(stream: bytes) -> tuple[bytes, int] | None:
     return head + stream[header[1] :], int(cod[9])
 
 
+def codestream(stream: bytes) -> bytes:
+    """A codestream without the JP2 file around it: what was checked is what is decoded.
+
+    Args:
+        stream: A codestream, or a JP2 file around one.
+
+    Returns:
+        The codestream; `stream` where none is found.
+    """
+    return stream if stream.startswith(BEGIN) else stream[max(0, stream.find(BEGIN)) :]
+
+
+def require_size(stream: bytes, tile: Size) -> None:
+    """Refuse a codestream of another size than the slide's index says: decoders allocate what it claims (A.5.1).
+
+    Args:
+        stream: A codestream.
+        tile: Size by the index.
+
+    Raises:
+        ValueError: If it is another one, or has not three components.
+    """
+    right, bottom, left, top = (int.from_bytes(stream[at : at + 4], "big") for at in range(8, 24, 4))
+    fits = (right - left, bottom - top) == (tile.width, tile.height) and stream[40:42] == b"\x00\x03"
+    if not (fits and stream.startswith(BEGIN)):
+        msg = "the stream does not hold a tile of the size that the index gives"
+        raise ValueError(msg)
+
+
 def is_plain(stream: bytes) -> bool:
     """Whether a codestream has three components of 8 bits, none of them subsampled (A.5.1).
 
@@ -113,7 +146,7 @@ def is_plain(stream: bytes) -> bool:
     Returns:
         True where `Jpeg2000` decodes it.
     """
-    return stream[:4] == START + bytes([0xFF, SIZ]) and stream[40:51] == b"\x00\x03" + b"\x07\x01\x01" * 3
+    return stream.startswith(BEGIN) and stream[40:51] == b"\x00\x03" + b"\x07\x01\x01" * 3
 
 
 def mixes_components(stream: bytes) -> bool:
@@ -125,7 +158,7 @@ def mixes_components(stream: bytes) -> bool:
     Returns:
         False where the components come out as they went in.
     """
-    header = _main_header(stream[max(0, stream.find(START + bytes([0xFF, SIZ]))) :])
+    header = _main_header(codestream(stream))
     return header is not None and header[0][COD][4] != 0
 
 

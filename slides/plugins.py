@@ -54,6 +54,8 @@ def open_slide(where: Address | str | Path) -> Slide:
     address = Address.of(where)
     if not address.is_remote:
         guard.check(address.path)
+    elif address.jail is None:  # the jail refuses it, and needs no request for that
+        guard.check_remote(address)
     if address.jail is not None:
         from slides.jail.slide import JailedSlide  # the jail's child imports this module
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from ipaddress import ip_address
 from threading import Lock
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -160,7 +160,7 @@ class RemoteObject(ByteSource):
             A file to close.
         """
         del mode
-        return cast("BinaryIO", BlockFile(self))
+        return io.BufferedReader(BlockFile(self))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -200,10 +200,6 @@ class BlockFile(io.RawIOBase):
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._data.size}[whence]
         return self._at
 
-    def tell(self) -> int:
-        """The place."""
-        return self._at
-
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - any writable buffer
         """Read what one block has at this place.
 
@@ -221,22 +217,6 @@ class BlockFile(io.RawIOBase):
         view[: len(part)] = part
         self._at += len(part)
         return len(part)
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Read exactly so much, fewer only at the end.
-
-        Args:
-            size: Bytes, or -1 for the rest.
-
-        Returns:
-            The bytes.
-        """
-        wanted = self._data.size - self._at if size is None or size < 0 else size
-        into = bytearray(max(0, min(wanted, self._data.size - self._at)))
-        view, done = memoryview(into), 0
-        while done < len(into):
-            done += self.readinto(view[done:])
-        return bytes(into)
 
     def _block(self, number: int) -> bytes:
         """A block, remembered or fetched with some after it."""

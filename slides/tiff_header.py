@@ -69,7 +69,7 @@ class TiffHeader:
         """Walk all directories.
 
         Args:
-            file: A regular file, open for reading.
+            file: A regular file, or an object in a store, open for reading.
 
         Returns:
             The index, or None where it is no TIFF.
@@ -82,7 +82,7 @@ class TiffHeader:
         if form is None:
             return None
         order, big = form
-        header = cls(file, os.fstat(file.fileno()).st_size, order, big)
+        header = cls(file, file.seek(0, os.SEEK_END), order, big)
         first = header.number("4xQ" if big else "I", 4)
         if first == 0:
             msg = "the file is a TIFF without any image"

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,10 +19,29 @@ import pytest
 import tifffile
 import zarr
 
-from slides import Address, NotASlideError, Region, Size, SlideError, SlideNotFoundError, open_slide
+from slides import (
+    Address,
+    NotASlideError,
+    Region,
+    Size,
+    SlideError,
+    SlideNotFoundError,
+    UnsafeSlideError,
+    guard,
+    open_slide,
+)
+from slides.jail.spec import Jail
 from slides.remote import BLOCK, RemoteObject
 from slides.synthetic_zarr import write_ome_zarr
 from slides.testing import SlideConformance, draw, write_slide
+from tools.hostile_claims import CLAIMS
+
+CLAIMED = [
+    name
+    for name in CLAIMS
+    if name.startswith(("tiff", "bigtiff", "jpeg size", "zarr")) and name not in {"tiff deflate bomb", "tiff fan-out"}
+]
+"""What is refused before any decoder; those two are, by the readers."""
 
 
 @dataclass
@@ -248,6 +268,30 @@ def test_what_is_no_slide_remotely(server: Server) -> None:
     (server.root / "slides" / "notes.txt").write_text("hello")
     with pytest.raises(NotASlideError):
         open_slide(f"{server.url}/slides/notes.txt")
+
+
+@pytest.mark.parametrize("name", CLAIMED)
+def test_a_huge_claim_is_refused_remotely_as_it_is_here(server: Server, name: str) -> None:
+    """In the same words: no parser saw it."""
+    folder = server.root / "claims" / name.replace(" ", "-").replace(",", "")
+    folder.mkdir(parents=True)
+    path = CLAIMS[name](folder)
+    with pytest.raises(SlideError) as here:
+        guard.check(path)
+    begin, before = time.perf_counter(), server.sent
+    with pytest.raises(here.type) as there:
+        open_slide(f"{server.url}/{path.relative_to(server.root)}")
+    assert str(there.value) == str(here.value)
+    assert time.perf_counter() - begin < 1
+    assert server.sent - before < 1 << 22
+
+
+def test_a_remote_slide_is_not_read_in_isolation(server: Server, tmp_path: Path) -> None:
+    address = Address(f"{server.url}/slides/a%20made%20slide.svs", jail=Jail(quarantine=str(tmp_path)))
+    before = len(server.signed)
+    with pytest.raises(UnsafeSlideError, match="remote address cannot be read in isolation"):
+        open_slide(address)
+    assert len(server.signed) == before  # nothing was fetched, not even to look at
 
 
 def test_a_local_slide_needs_no_http_client() -> None:

@@ -23,8 +23,8 @@ from slides import (
     open_slide,
 )
 from slides.guard_companions import check_ome, require_companion, whole_number
-from slides.guard_tiff import frame_size
 from slides.jail.launcher import capabilities
+from slides.jpeg_header import frame_size
 from slides.tiff_header import TiffHeader
 from tools.hostile_claims import CLAIMS, image, tiff
 from tools.hostile_containers import CONTAINERS, dicom, mirax, svs_rgb, vms
@@ -35,6 +35,9 @@ from tools.hostile_mutants import mutate
 SEEDS = range(3)
 TILED = [name for name in CONTAINERS if name not in {"plain", "vms", "leica", "ventana", "mirax"}]
 """Containers that our own readers open; in `plain` any byte is a pixel, so that no tile can be told to be broken."""
+
+ALONE = ("dicom", "ome", "trestle")
+"""Whose readers do without a companion that they cannot see, and show the slide's own pixels."""
 
 
 @pytest.fixture(scope="module")
@@ -99,14 +102,14 @@ def test_the_guard_alone_refuses_files_of_others(tmp_path: Path, name: str) -> N
 def test_the_jail_alone_shows_nothing_of_others(tmp_path: Path, name: str) -> None:
     verdict = look(ESCAPES[name](tmp_path), tmp_path / "deaths", "jail alone", seconds=1.5)
     assert verdict.typed, verdict
-    assert verdict.kind != "foreign"
+    assert verdict.refused or (verdict.kind == "read" and name.startswith(ALONE)), verdict
     assert verdict.seconds < 4
 
 
-@pytest.mark.parametrize(("name", "how"), [("mirax data above", "foreign"), ("vms image link", "foreign")])
-def test_without_both_others_would_be_seen(tmp_path: Path, name: str, how: str) -> None:
+@pytest.mark.parametrize("name", ["mirax data above", "mirax all links", "mirax links in a row", "vms image link"])
+def test_without_both_others_would_be_seen(tmp_path: Path, name: str) -> None:
     """The tests above have teeth."""
-    assert look_naked(ESCAPES[name](tmp_path), 20) == how
+    assert look_naked(ESCAPES[name](tmp_path), 20) == "foreign"
 
 
 @pytest.mark.parametrize("name", TILED)

@@ -95,11 +95,22 @@ def mirax_name(root: Path, key: str, there: str) -> Path:
     return path
 
 
-def mirax_link(root: Path) -> Path:
-    """MIRAX whose data file is a link."""
+def mirax_link(root: Path, *files: str) -> Path:
+    """MIRAX whose data file, and others, are links."""
     path, other = _tenants(root, mirax)
-    _link(root / "a" / "slide" / "Data0000.dat", other / "slide" / "Data0000.dat")
-    shutil.copy(other / "slide" / "Index.dat", root / "a" / "slide")
+    for file in ("Data0000.dat", *files):
+        _link(root / "a" / "slide" / file, other / "slide" / file)
+    if not files:
+        shutil.copy(other / "slide" / "Index.dat", root / "a" / "slide")
+    return path
+
+
+def mirax_links_in_a_row(root: Path) -> Path:
+    """MIRAX whose data file is a link to a link beside it that leads out."""
+    path = mirax_link(root)
+    data = root / "a" / "slide" / "Data0000.dat"
+    data.rename(data.with_name("second.dat"))
+    data.symlink_to("second.dat")
     return path
 
 
@@ -125,10 +136,11 @@ def vms_name(root: Path, key: str, there: str) -> Path:
     return path
 
 
-def vms_link(root: Path) -> Path:
-    """VMS whose image is a link."""
+def vms_link(root: Path, *files: str) -> Path:
+    """VMS of whose images some are links."""
     path, other = _tenants(root, vms)
-    _link(root / "a" / "image.jpg", other / "image.jpg")
+    for file in files:
+        _link(root / "a" / file, other / file)
     return path
 
 
@@ -160,6 +172,11 @@ def dicom_pipe(root: Path) -> Path:
     return path
 
 
+def dicom_file(writer: Escape, root: Path) -> Path:
+    """Not the folder is opened but a file in it."""
+    return writer(root) / "slide.dcm"
+
+
 def ome_name(root: Path, there: str) -> Path:
     """OME-TIFF whose XML says that its pixels are in B's file."""
     path, _ = _tenants(root, ome)
@@ -176,6 +193,13 @@ def ome_link(root: Path) -> Path:
     """OME-TIFF whose second file is a link to B's."""
     path = ome_name(root, "other.ome.tiff")
     (root / "a" / "other.ome.tiff").symlink_to(root / "b" / "slide.ome.tiff")
+    return path
+
+
+def ome_pipe(root: Path) -> Path:
+    """OME-TIFF whose second file is a pipe."""
+    path = ome_name(root, "other.ome.tiff")
+    _pipe(root / "a" / "other.ome.tiff")
     return path
 
 
@@ -222,6 +246,8 @@ ESCAPES: Final[dict[str, Escape]] = {
     "mirax data absolute": partial(mirax_name, key="FILE_0", there="{root}/b/slide/Data0000.dat"),
     "mirax index above": partial(mirax_name, key="INDEXFILE", there="../../b/slide/Index.dat"),
     "mirax data link": mirax_link,
+    "mirax all links": lambda root: mirax_link(root, "Index.dat", "Slidedat.ini"),
+    "mirax links in a row": mirax_links_in_a_row,
     "mirax folder link": mirax_folder_link,
     "mirax data pipe": partial(mirax_pipe, file="Data0000.dat"),
     "mirax index pipe": partial(mirax_pipe, file="Index.dat"),
@@ -229,15 +255,20 @@ ESCAPES: Final[dict[str, Escape]] = {
     "vms image above": partial(vms_name, key="ImageFile", there="../b/image.jpg"),
     "vms image absolute": partial(vms_name, key="ImageFile", there="{root}/b/image.jpg"),
     "vms map above": partial(vms_name, key="MapFile", there="../b/map.jpg"),
-    "vms image link": vms_link,
+    "vms image link": lambda root: vms_link(root, "image.jpg"),
+    "vms map link": lambda root: vms_link(root, "map.jpg"),
+    "vms macro link": lambda root: vms_link(root, "macro.jpg"),
     "vms image pipe": partial(vms_pipe, file="image.jpg"),
     "vms macro pipe": partial(vms_pipe, file="macro.jpg"),
     "dicom link": dicom_link,
     "dicom pipe": dicom_pipe,
+    "dicom file link": partial(dicom_file, dicom_link),
+    "dicom file pipe": partial(dicom_file, dicom_pipe),
     "ome name above": partial(ome_name, there="../b/slide.ome.tiff"),
     "ome name escaped": partial(ome_name, there="&#46;&#46;/b/slide.ome.tiff"),
     "ome name absolute": partial(ome_name, there="{root}/b/slide.ome.tiff"),
     "ome link": ome_link,
+    "ome pipe": ome_pipe,
     "zarr chunk link": zarr_link,
     "zarr level link": zarr_folder_link,
     "zarr chunk pipe": zarr_pipe,

@@ -1,4 +1,8 @@
-"""Every format that OpenSlide opens, read through its C buffer: no PIL, no second copy of the pixels."""
+"""Every format that OpenSlide opens, read through its C buffer: no PIL, no second copy of the pixels.
+
+A handle of OpenSlide that met a broken tile answers nothing any more. It is opened anew, so that a broken tile costs
+its own region and no other; and as OpenSlide does not say where it stumbled, that is searched for.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,15 @@ from slides.profile import ToSrgb, transform_of
 from slides.slide import Slide, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+NARROW = 256
+"""Pixels a side of a level, near those of a tile: no closer is a broken place searched for."""
+MOST_REOPENINGS = 16
+"""In one search; each of them halves the sides, so that it ends long before."""
 
 
 class OpenSlideReader(Slide):
@@ -33,20 +42,16 @@ class OpenSlideReader(Slide):
         address: Where it is.
         reason: Why this reader was chosen, for `oncoscope info`.
 
-    Raises:
-        DamagedSlideError: If OpenSlide knows the format but cannot read the file.
     """
 
     _colours: ToSrgb | None = None
 
     def __init__(self, address: Address, reason: str) -> None:
-        path = address.path
+        self._path = path = address.path
+        self._handle = _opened(path)
         try:
-            self._handle = openslide.OpenSlide(str(path))
-        except openslide.OpenSlideError as error:
-            msg = "the slide's index is damaged or its kind is not supported"
-            raise DamagedSlideError(msg) from error
-        try:
+            self._properties = dict(self._handle.properties)
+            self._downsamples = self._handle.level_downsamples
             profile = bytes(lowlevel.read_icc_profile(self._handle._osr) or b"")  # noqa: SLF001 - see below
             self._colours, icc, about = transform_of(address, profile)
             self.info = replace(self._describe(address, path, reason), icc=icc)
@@ -77,30 +82,66 @@ class OpenSlideReader(Slide):
 
     def close(self) -> None:
         """Release the file."""
+        super().close()
         self._handle.close()
 
     def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
         return self._read_level(source.level, x, y, size)
 
     def _read_level(self, level: int, x: int, y: int, size: Size) -> NDArray[np.uint8]:
-        buffer = np.empty((size.height, size.width, 4), np.uint8)
-        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
         try:
-            lowlevel._read_region(self._handle._osr, pointer, x, y, level, size.width, size.height)  # noqa: SLF001 - the public call copies through PIL
-        except openslide.OpenSlideError as error:
-            msg = f"the region at level-0 pixel ({x}, {y}) cannot be decoded"
-            raise DamagedSlideError(msg) from error
+            buffer = _pixels(self._handle, level, x, y, size)
+        except openslide.OpenSlideError:
+            self._handle = self._reopened()  # other threads may still be in the old one, which goes with the last
+            buffer = self._read_alone(level, x, y, size)
         return over_white(buffer, self._colours)
 
+    def _read_alone(self, level: int, x: int, y: int, size: Size) -> NDArray[np.uint8]:
+        """Read by a handle of its own, for the error may have been that of another thread's region.
+
+        Raises:
+            DamagedSlideError: If the region cannot be decoded, naming the place as closely as can be told.
+        """
+        try:
+            return _pixels(self._reopened(), level, x, y, size)
+        except openslide.OpenSlideError as error:
+            broken = self._narrowed(level, x, y, size)
+            msg = "the region at level-0 pixel ({}, {}) of {} x {} cannot be decoded".format(*broken)
+            raise DamagedSlideError(msg) from error
+
+    def _narrowed(self, level: int, x: int, y: int, size: Size) -> tuple[int, int, int, int]:
+        """Left, top, width and height in level-0 pixels of a part that cannot be decoded, of one that cannot."""
+        downsample, handle = self._downsamples[level], self._reopened()
+        for _ in range(MOST_REOPENINGS):
+            for part in _quarters(x, y, size, downsample) if max(size.width, size.height) > NARROW else ():
+                try:
+                    _pixels(handle, level, *part)
+                except openslide.OpenSlideError:
+                    (x, y, size), handle = part, self._reopened()
+                    break
+            else:  # it is small enough, or no quarter alone is broken
+                break
+        return x, y, round(size.width * downsample), round(size.height * downsample)
+
+    def _reopened(self) -> openslide.OpenSlide:
+        """A handle without errors.
+
+        Raises:
+            DamagedSlideError: If another slide is there by now.
+        """
+        handle = _opened(self._path)
+        if dict(handle.properties) != self._properties:
+            msg = "the slide changed while it was read"
+            raise DamagedSlideError(msg)
+        return handle
+
     def _describe(self, address: Address, path: Path, reason: str) -> SlideInfo:
-        properties = self._handle.properties
+        properties = self._properties
         size = Size(*self._handle.dimensions)
         mpp, source, warnings = scale(address, properties)
         levels = tuple(
             Level(Size(*dimensions), float(downsample))
-            for dimensions, downsample in zip(
-                self._handle.level_dimensions, self._handle.level_downsamples, strict=True
-            )
+            for dimensions, downsample in zip(self._handle.level_dimensions, self._downsamples, strict=True)
         )
         return SlideInfo(
             size=size,
@@ -123,6 +164,41 @@ class OpenSlideReader(Slide):
         level = min(range(self._handle.level_count), key=lambda i: abs(max(self._handle.level_dimensions[i]) - 4096))
         width, height = self._handle.level_dimensions[level]
         return self._read_level(level, 0, 0, Size(min(width, 8192), min(height, 8192)))
+
+
+def _opened(path: Path) -> openslide.OpenSlide:
+    """A new handle.
+
+    Raises:
+        DamagedSlideError: If OpenSlide knows the format but cannot read the file.
+    """
+    try:
+        return openslide.OpenSlide(str(path))
+    except openslide.OpenSlideError as error:
+        msg = "the slide's index is damaged or its kind is not supported"
+        raise DamagedSlideError(msg) from error
+
+
+def _pixels(handle: openslide.OpenSlide, level: int, x: int, y: int, size: Size) -> NDArray[np.uint8]:
+    """Premultiplied BGRA, [size.height, size.width, 4]."""
+    buffer = np.empty((size.height, size.width, 4), np.uint8)
+    pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint32))
+    lowlevel._read_region(handle._osr, pointer, x, y, level, size.width, size.height)  # noqa: SLF001 - the public call copies through PIL
+    return buffer
+
+
+def _quarters(x: int, y: int, size: Size, downsample: float) -> Iterator[tuple[int, int, Size]]:
+    """Parts of a region of a level, cut only along sides that are not narrow yet; corners in level-0 pixels."""
+    columns, rows = _halves(size.width), _halves(size.height)
+    for top, height in rows:
+        for left, width in columns:
+            yield x + round(left * downsample), y + round(top * downsample), Size(width, height)
+
+
+def _halves(length: int) -> tuple[tuple[int, int], ...]:
+    """Start and length of the parts of a side."""
+    half = length // 2
+    return ((0, half), (half, length - half)) if length > NARROW else ((0, length),)
 
 
 def _bounds(properties: Mapping[str, str], size: Size) -> Region:
