@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -165,9 +166,20 @@ def two_threads(slide: Slide, regions: list[Region]) -> float:
 
 
 def psnr(a: Tiles, b: Tiles) -> float:
-    """Peak signal-to-noise ratio in dB over all tiles."""
-    error = np.mean([((x.astype(np.float32) - y) ** 2).mean() for x, y in zip(a, b, strict=True)])
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+    """Peak signal-to-noise ratio in dB over all tiles; infinite where they are equal."""
+    error = float(np.mean([((x.astype(np.float32) - y) ** 2).mean() for x, y in zip(a, b, strict=True)]))
+    return 10 * math.log10(255**2 / error) if error else math.inf
+
+
+def psnr_db(a: Tiles, b: Tiles) -> float | str:
+    """The same for JSON, which has no infinity."""
+    value = psnr(a, b)
+    return "equal" if math.isinf(value) else round(value, 1)
+
+
+def at_odd_offset(region: Region) -> Region:
+    """A region moved off the pixels of every source that is shrunk while it is decoded."""
+    return Region(region.x + 1, region.y + 1, region.width, region.height)
 
 
 def embeddings_agree(a: Tiles, b: Tiles) -> dict[str, float]:
@@ -241,6 +253,8 @@ def measure(arguments: argparse.Namespace) -> None:
     peers = {name: value for name, value in rate.items() if name in {"cucim", "fastslide", "openslide_cv2"}}
     best = max(peers, key=lambda name: peers[name])
     fast, full = in_strips(ours)(regions), in_strips(exact)(regions)
+    odd = [at_odd_offset(region) for region in regions[:STRIP]]
+    odd_pairs = [[np.asarray(slide.read_to(region, Size(PX, PX))) for region in odd] for slide in (ours, exact)]
     document = {
         "slide": {"reader": ours.info.reader, "size": [ours.info.size.width, ours.info.size.height]},
         "tiles": len(regions),
@@ -251,7 +265,8 @@ def measure(arguments: argparse.Namespace) -> None:
         "ratio_best_peer": round(rate["ours"] / peers[best], 2),
         "ratio_entropy_limit": _entropy_ratio(ours, regions, rate["ours"]),
         "two_threads_over_one": round(two_threads(ours, regions), 2),
-        "psnr_db": round(psnr(fast, full), 1),
+        "psnr_db": psnr_db(fast, full),
+        "psnr_db_odd_offset": psnr_db(*odd_pairs),
         "jail_ratio": round(jail_ratio(address, regions), 3),
         "peak_rss_mb": round(peak_rss_mb(arguments)),
         "embedding_cosine": embeddings_agree(fast[:200], full[:200]),

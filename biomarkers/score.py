@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from biomarkers.card import NOTICE
@@ -58,6 +58,12 @@ class Score:
     files: Mapping[str, str] = field(default_factory=dict)
     """What -> file name, relative to the folder of the result."""
     notice: str = NOTICE
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is odd about the slide, a sentence each."""
+        found = self.slide.get("warnings")
+        return [str(warning) for warning in found] if isinstance(found, Sequence) else []
 
     def to_json(self) -> dict[str, object]:
         """A JSON document of all fields.

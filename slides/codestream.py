@@ -6,6 +6,9 @@ grey or white rest.
 
 from __future__ import annotations
 
+import lzma
+import struct
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
     from slides.geometry import Size
 
-BROKEN = (ValueError, RuntimeError, TypeError, IndexError, OverflowError, MemoryError, cv2.error)
+BROKEN = (
+    *(ValueError, RuntimeError, TypeError, LookupError, OverflowError, MemoryError, EOFError),
+    *(cv2.error, zlib.error, lzma.LZMAError, struct.error),
+)
 """What decoders raise for a stream that they cannot decode."""
 ADOBE_RGB = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x00"
 """APP14 marker "Adobe", transform 0: the three components are RGB, whatever their ids."""

@@ -11,7 +11,7 @@ from slides.errors import BadMppError
 from slides.units import Mpp
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import tifffile
 
@@ -21,6 +21,13 @@ OBJECTIVE_TIMES_MPP = 10.0
 """A 20x objective gives about 0.5 um/px, a 40x one 0.25: scanners' convention, used when nothing better is stated."""
 HEADER_DISAGREES = 1.3
 """Header scale and objective power further apart than this factor are reported."""
+OTHERS_DISAGREE = 1.1
+"""The caller's and the header's scale, or the two directions, further apart than this factor are reported: scanners
+and the programs that convert slides round by a few percent."""
+COARSEST_SCAN_UM = 10.0
+"""Coarser pixels are those of an overview or, in resolution tags, of a print: 300 dpi are 84.7 um/px."""
+GENERIC = "generic-tiff"
+"""Files of no vendor: their scale is in the resolution tags, which any program writes and few mean."""
 UM_PER_UNIT = {2: 25_400.0, 3: 10_000.0}
 """Micrometres in a TIFF resolution unit: inch, centimetre."""
 UM_PER = {
@@ -54,11 +61,14 @@ def scale(address: Address, properties: Mapping[str, str]) -> tuple[Mpp | None, 
     power = number(properties.get("openslide.objective-power"))
     header = _header_mpp(properties, warnings)
     if address.mpp0 is not None:
+        warnings += _doubts(address.mpp0, "the caller", power)
+        if header is not None and _apart(address.mpp0.ratio(header), OTHERS_DISAGREE):
+            warnings.append(
+                f"the caller says {_text(address.mpp0)}, the header {_text(header)}; the caller's was taken"
+            )
         return address.mpp0, "caller", warnings
     if header is not None:
-        if power and not 1 / HEADER_DISAGREES < header.x * power / OBJECTIVE_TIMES_MPP < HEADER_DISAGREES:
-            warnings.append(f"the header says {header.x:g} um/px, which does not fit its objective power of {power:g}x")
-        return header, "header", warnings
+        return header, "header", warnings + _doubts(header, "the header", power)
     if power:
         with suppress(BadMppError):
             mpp = Mpp.square(OBJECTIVE_TIMES_MPP / power)
@@ -67,16 +77,42 @@ def scale(address: Address, properties: Mapping[str, str]) -> tuple[Mpp | None, 
     return None, "none", warnings
 
 
+def _doubts(mpp: Mpp, who: str, power: float | None) -> list[str]:
+    """What is odd about a scale by itself and beside the objective power."""
+    doubts = []
+    if power and _apart((mpp.x * power / OBJECTIVE_TIMES_MPP, mpp.y * power / OBJECTIVE_TIMES_MPP), HEADER_DISAGREES):
+        doubts.append(f"{who} says {_text(mpp)}, which does not fit the slide's objective power of {power:g}x")
+    if _apart((mpp.x / mpp.y,), OTHERS_DISAGREE):
+        doubts.append(f"{who} says that pixels are not square ({mpp.x:g} x {mpp.y:g} um), which is rare")
+    if max(mpp.x, mpp.y) > COARSEST_SCAN_UM:
+        doubts.append(f"{who} says {_text(mpp)}, which is coarser than any scan that shows cells")
+    return doubts
+
+
+def _apart(ratios: Sequence[float], factor: float) -> bool:
+    """Whether any ratio is further from one than a factor."""
+    return any(not 1 / factor <= ratio <= factor for ratio in ratios)
+
+
+def _text(mpp: Mpp) -> str:
+    """A scale for people."""
+    return f"{mpp.x:g} um/px" if mpp.x == mpp.y else f"{mpp.x:g} x {mpp.y:g} um/px"
+
+
 def _header_mpp(properties: Mapping[str, str], warnings: list[str]) -> Mpp | None:
     """The header's scale where it is plausible."""
     x, y = (number(properties.get(f"openslide.mpp-{axis}")) for axis in "xy")
     if x is None or y is None:
         return None
     try:
-        return Mpp(x, y)
+        mpp = Mpp(x, y)
     except BadMppError as error:
         warnings.append(f"the header's pixel size was ignored: {error}")
         return None
+    if properties.get("openslide.vendor") == GENERIC and max(x, y) > COARSEST_SCAN_UM:
+        warnings.append(f"the header's resolution ({_text(mpp)}) is that of a print and not of a scan; it was ignored")
+        return None
+    return mpp
 
 
 def number(text: str | None) -> float | None:
@@ -123,7 +159,7 @@ def resolution_properties(page: tifffile.TiffPage) -> dict[str, str]:
     Returns:
         OpenSlide's names for what is there.
     """
-    found = {"openslide.vendor": "generic-tiff"}
+    found = {"openslide.vendor": GENERIC}
     unit = page.tags.valueof("ResolutionUnit", 1)
     for axis in "XY":
         top, bottom = page.tags.valueof(f"{axis}Resolution", (0, 1))

@@ -27,7 +27,8 @@ class Address:
     mpp0: Mpp | None = None
     """Scale of level 0 as the caller states it; it wins over the header."""
     decode: Literal["fast", "exact"] = "fast"
-    """`fast` lets a JPEG decoder shrink by 2, 4 or 8 while decoding; `exact` decodes in full and averages areas."""
+    """`fast` lets a decoder shrink while decoding, JPEG by 2, 4 or 8 and JPEG 2000 by 2, where the region lies on the
+    pixels of the result; `exact` decodes in full and averages areas."""
     icc: bool = False
     """Convert the scanner's colours to sRGB by the slide's colour profile; encoders were trained without."""
     jail: Jail | None = None
@@ -85,7 +86,9 @@ class SlideInfo:
     """The scanned part in level-0 pixels; smaller than the slide for some vendors (MRXS)."""
     objective_power: float | None
     content_hash: str
-    """SHA-256, 64 hex digits, of the pixel data alone: the same for a copy without label and header."""
+    """SHA-256, 64 hex digits, of the pixel data alone: the same for a copy without label and header. Of a slide at a
+    remote address it is over what the store says of it, its tile index and a sample of tiles, as reading all of it
+    would take as long as scoring it: it names the object as it was last written, and is not the hash of the file."""
     warnings: tuple[str, ...] = ()
     decode: str = "full"
     """`fast`: the reader may shrink while decoding; `exact`: the caller forbade it; `full`: it cannot."""

@@ -7,11 +7,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-import cv2
 import numpy as np
 
-from slides.errors import RegionError
+from slides.errors import RegionError, SlideError
 from slides.geometry import Region, Size
+from slides.resampling import resample, resample_parts
 from slides.units import Mpp
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ STRIP_PX = 1 << 25
 """Pixels of a slide that a thumbnail holds in memory at once (100 MB of RGB)."""
 SAME_SCALE = 1.005
 """A level up to 0.5 % coarser than asked for still serves: vendors round downsamples that much."""
+OFF_GRID = 0.5
+"""Level-0 pixels by which a region may lie off the pixels of a source that is shrunk while it is decoded. Moving it by
+more would cost more than the shrinking itself: half a pixel of the result takes the PSNR from 50 to 20 dB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,35 @@ class Source:
     downsample: float
     """Level-0 pixels for one pixel of the source."""
     method: str = "dct"
-    """How the decoder shrinks: by its inverse cosine transform, or `dwt`, by its wavelet transform."""
+    """How the decoder shrinks: by its inverse cosine transform, or `dwt`, by its wavelet transform (not exactly)."""
 
     @property
     def decode(self) -> str:
         """How pixels come to be, for provenance: `full`, `dct-1/2` and so on, `dwt-1/2`."""
         return "full" if self.shrink == 1 else f"{self.method}-1/{self.shrink}"
+
+    def holds(self, region: Region) -> bool:
+        """Whether a region is made of whole pixels of the source, so that nothing has to move.
+
+        Args:
+            region: Where, in level-0 pixels.
+
+        Returns:
+            True where corner and sides are, to within half a level-0 pixel.
+        """
+        sides = (region.x, region.y, region.width, region.height)
+        return all(abs(v - round(v / self.downsample) * self.downsample) <= OFF_GRID for v in sides)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one pass over a source reads."""
+
+    source: Source
+    whole: Region
+    """What the regions span, in pixels of the source."""
+    numbers: tuple[int, ...]
+    """Which of the regions it is for."""
 
 
 class Slide(ABC):
@@ -61,6 +87,7 @@ class Slide(ABC):
     sources: tuple[Source, ...]
     reads_sparsely: bool = False
     """Whether regions far apart can be read together without paying for what lies between them."""
+    _closed: bool = False
 
     @abstractmethod
     def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
@@ -76,9 +103,7 @@ class Slide(ABC):
             RGB, [size.height, size.width, 3]; white outside of the scanned area.
         """
 
-    def _fill(
-        self, source: Source, whole: Region, parts: Sequence[Region], tiles: Tiles
-    ) -> None:
+    def _fill(self, source: Source, whole: Region, parts: Sequence[Region], tiles: Tiles) -> None:
         """Put regions of a source into tiles; a reader may leave undecoded what no region touches.
 
         Args:
@@ -90,12 +115,16 @@ class Slide(ABC):
         corner = (round(whole.x * source.downsample), round(whole.y * source.downsample))
         resample_parts(self._read_source(source, *corner, Size(whole.width, whole.height)), whole, parts, tiles)
 
-    @abstractmethod
     def close(self) -> None:
-        """Release the file."""
+        """Release the file; a reader adds what it holds. Whatever is asked of the slide's pixels then is an error."""
+        self._closed = True
 
     def read(self, region: Region, mpp: Mpp | float | None = None) -> NDArray[np.uint8]:
         """Pixels of a region at any scale.
+
+        They are averages of level 0, or of the coarsest stored level that is fine enough. A region that does not begin
+        on a pixel of that level is moved to the nearest one, by half a pixel of the level at most, so that no pixel is
+        interpolated (decision 8 has the figures); levels that a decoder shrinks are used only where nothing moves.
 
         Args:
             region: Where, in level-0 pixels; may reach beyond the slide.
@@ -121,9 +150,7 @@ class Slide(ABC):
         """
         return self.read_tiles([region], wanted)[0]
 
-    def read_tiles(
-        self, regions: Sequence[Region], wanted: Size, out: Tiles | None = None
-    ) -> Tiles:
+    def read_tiles(self, regions: Sequence[Region], wanted: Size, out: Tiles | None = None) -> Tiles:
         """Pixels of neighbouring regions of one size, each resampled to exactly a size, from one read.
 
         What comes back for a region does not depend on the other regions.
@@ -137,39 +164,55 @@ class Slide(ABC):
         Returns:
             RGB [n, wanted.height, wanted.width, 3], or `out`.
         """
-        source, whole = self._planned(regions, wanted)
+        self._require_open()
+        plans = self._planned(regions, wanted)
         tiles: Tiles = np.empty((len(regions), wanted.height, wanted.width, 3), np.uint8) if out is None else out
-        parts = [
-            Region(
-                round(region.x / source.downsample),
-                round(region.y / source.downsample),
-                max(1, round(region.width / source.downsample)),
-                max(1, round(region.height / source.downsample)),
-            )
-            for region in regions
-        ]
-        self._fill(source, whole, parts, tiles)
+        for plan in plans:
+            downsample = plan.source.downsample
+            parts = [
+                Region(
+                    round(regions[i].x / downsample),
+                    round(regions[i].y / downsample),
+                    max(1, round(regions[i].width / downsample)),
+                    max(1, round(regions[i].height / downsample)),
+                )
+                for i in plan.numbers
+            ]
+            self._fill(plan.source, plan.whole, parts, [tiles[i] for i in plan.numbers])
         return tiles
 
-    def _planned(self, regions: Sequence[Region], wanted: Size) -> tuple[Source, Region]:
-        """Which source serves regions, and what they span in its pixels.
+    def _planned(self, regions: Sequence[Region], wanted: Size) -> list[Plan]:
+        """Which sources serve regions, and what they span in their pixels.
 
-        Reads start on whole pixels of the source, so that a region's pixels do not depend on the regions beside it.
+        Every region has the source that it would have alone, and reads start on whole pixels of a source, so that a
+        region's pixels do not depend on the regions beside it.
 
         Raises:
             RegionError: If the read would be absurdly large.
         """
-        source = self.source_for(min(regions[0].width / wanted.width, regions[0].height / wanted.height))
-        downsample = source.downsample
-        left = math.floor(min(r.x for r in regions) / downsample)
-        top = math.floor(min(r.y for r in regions) / downsample)
-        right = math.ceil(max(r.right for r in regions) / downsample) + (downsample > 1)
-        bottom = math.ceil(max(r.bottom for r in regions) / downsample) + (downsample > 1)
-        whole = Region(left, top, right - left, bottom - top)
-        if max(whole.width * whole.height, len(regions) * wanted.width * wanted.height) > MAX_READ_PX:
-            msg = f"a read of {whole.width} x {whole.height} px is more than one read may return"
+        groups: dict[Source, list[int]] = {}
+        for number, region in enumerate(regions):
+            scale = min(region.width / wanted.width, region.height / wanted.height)
+            groups.setdefault(self.source_for(scale, region), []).append(number)
+        plans = [
+            Plan(source, _span([regions[i] for i in numbers], source.downsample), tuple(numbers))
+            for source, numbers in groups.items()
+        ]
+        touched = [plan.whole.width * plan.whole.height for plan in plans]
+        if max([*touched, len(regions) * wanted.width * wanted.height]) > MAX_READ_PX:
+            msg = f"a read of {max(touched):,} px is more than one read may touch or return"
             raise RegionError(msg)
-        return source, whole
+        return plans
+
+    def _require_open(self) -> None:
+        """Refuse to read from a slide that was closed.
+
+        Raises:
+            SlideError: If it was.
+        """
+        if self._closed:
+            msg = "the slide is closed"
+            raise SlideError(msg)
 
     def thumbnail(self, max_side: int) -> NDArray[np.uint8]:
         """The whole slide, small.
@@ -195,6 +238,7 @@ class Slide(ABC):
         Returns:
             RGB [wanted.height, wanted.width, 3], covering exactly the region.
         """
+        self._require_open()
         step = region.height / wanted.height
         source = self.source_for(min(region.width / wanted.width, step))
         rows = max(1, int(STRIP_PX * source.downsample**2 / (region.width * step)))
@@ -207,16 +251,23 @@ class Slide(ABC):
             strips.append(resample(part, Size(wanted.width, end - top)))
         return np.concatenate(strips)
 
-    def source_for(self, downsample: float) -> Source:
+    def source_for(self, downsample: float, region: Region | None = None) -> Source:
         """The source to read from: the coarsest that is at least as fine as asked for, the least shrunk among equals.
 
         Args:
             downsample: Level-0 pixels for one pixel of the result.
+            region: What will be read, in level-0 pixels; a source that is shrunk while it is decoded then serves only
+                where it `holds` the region. None stands for a region that every source holds, or may be moved.
 
         Returns:
             The source.
         """
-        fine = [source for source in self.sources if source.downsample <= downsample * SAME_SCALE]
+        fine = [
+            source
+            for source in self.sources
+            if source.downsample <= downsample * SAME_SCALE
+            and (source.shrink == 1 or region is None or source.holds(region))
+        ]
         coarsest = max((source.downsample for source in fine), default=0.0)
         equals = [source for source in fine if source.downsample * SAME_SCALE >= coarsest]
         return min(equals, key=lambda source: source.shrink, default=self.sources[0])
@@ -232,35 +283,10 @@ class Slide(ABC):
         self.close()
 
 
-def resample_parts(
-    pixels: NDArray[np.uint8], whole: Region, parts: Sequence[Region], tiles: Tiles
-) -> None:
-    """Cut parts out of an image, each scaled to the size of its tile.
-
-    Args:
-        pixels: RGB [whole.height, whole.width, 3].
-        whole: Where the image lies.
-        parts: What to cut, in the same pixels.
-        tiles: Where it goes, RGB [h, w, 3] each.
-    """
-    for tile, part in zip(tiles, parts, strict=True):
-        x, y = part.x - whole.x, part.y - whole.y
-        image = pixels[y : y + part.height, x : x + part.width]
-        tile[:] = resample(image, Size(tile.shape[1], tile.shape[0]))
-
-
-def resample(image: NDArray[np.uint8], size: Size) -> NDArray[np.uint8]:
-    """Scale an image: area average when shrinking, linear when enlarging.
-
-    Args:
-        image: RGB [H, W, 3].
-        size: The wanted size.
-
-    Returns:
-        RGB [size.height, size.width, 3].
-    """
-    if image.shape[:2] == (size.height, size.width):
-        return image
-    shrinks = image.shape[0] >= size.height and image.shape[1] >= size.width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size.width, size.height), interpolation=method), np.uint8)
+def _span(regions: Sequence[Region], downsample: float) -> Region:
+    """What regions span, in pixels of a source."""
+    left = math.floor(min(r.x for r in regions) / downsample)
+    top = math.floor(min(r.y for r in regions) / downsample)
+    right = math.ceil(max(r.right for r in regions) / downsample) + (downsample > 1)
+    bottom = math.ceil(max(r.bottom for r in regions) / downsample) + (downsample > 1)
+    return Region(left, top, right - left, bottom - top)

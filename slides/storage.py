@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import mmap
+import os
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, BinaryIO, Literal, cast
 
@@ -67,7 +67,10 @@ class ByteSource(ABC):
 
 
 class LocalBytes(ByteSource):
-    """A file of this machine, mapped into memory.
+    """A file of this machine.
+
+    Not mapped into memory: the pages of a mapped slide count as this process's memory until all of it is there, a file
+    that is cut off while it is read would kill the process, and a copy out of a mapping costs as much as a read.
 
     Args:
         path: The file.
@@ -77,8 +80,7 @@ class LocalBytes(ByteSource):
         self.size = path.stat().st_size
         self.identity = file_identity(path)
         self._path = path
-        with path.open("rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._file = path.open("rb", buffering=0)
 
     def read(self, offset: int, length: int) -> bytes:
         """Bytes at an offset.
@@ -90,7 +92,7 @@ class LocalBytes(ByteSource):
         Returns:
             The bytes; fewer where the file ends.
         """
-        return self._bytes[offset : offset + length]
+        return os.pread(self._file.fileno(), length, offset)
 
     def open(self, mode: Literal["rb"] = "rb") -> BinaryIO:
         """The file.
@@ -104,8 +106,8 @@ class LocalBytes(ByteSource):
         return cast("BinaryIO", self._path.open(mode))
 
     def close(self) -> None:
-        """Unmap it."""
-        self._bytes.close()
+        """Close it."""
+        self._file.close()
 
 
 def is_zarr(address: Address) -> bool:

@@ -18,7 +18,7 @@ from pydicom.uid import UID, generate_uid
 
 from slides.dicom_instance import WHOLE_SLIDE
 from slides.geometry import Size
-from slides.slide import resample
+from slides.resampling import resample
 from slides.synthetic import draw
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 
 from slides.geometry import Size
-from slides.slide import resample
+from slides.resampling import resample
 from slides.synthetic import draw
 
 if TYPE_CHECKING:

@@ -8,39 +8,32 @@ from __future__ import annotations
 from abc import abstractmethod
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import openslide
 import tifffile
 
-from slides import jpeg2000
-from slides.codestream import Codec, Jpeg, Raw, Segment
+from slides.codestream import Segment
 from slides.errors import DamagedSlideError
 from slides.geometry import Region, Size
 from slides.header import number, scale
-from slides.identity import content_hash, nameless_tiff
+from slides.identity import nameless_tiff
 from slides.info import SlideInfo
+from slides.layers import CompressedLayer, levels_of
 from slides.malformed import MALFORMED, header_is_read
 from slides.profile import transform_of
 from slides.storage import is_zarr, open_bytes
-from slides.tiles import CompressedLayer, TiledSlide, levels_of
+from slides.tiff_pages import MISNAMED, START_BYTES, codec_of, colour_profile, misnamed
+from slides.tiles import TiledSlide
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from slides.info import Address
     from slides.storage import ByteSource
-
-UNCOMPRESSED, JPEG, APERIO_YCBCR, APERIO_RGB = 1, 7, 33003, 33005
-LZW, DEFLATE, OLD_DEFLATE, PACKBITS, JPEG2000, ZSTD, WEBP = 5, 8, 32946, 32773, 34712, 50000, 50001
-PACKED = {LZW, DEFLATE, OLD_DEFLATE, PACKBITS, JPEG2000, ZSTD, WEBP}
-"""What tifffile unpacks by imagecodecs."""
-RGB, YCBCR, CONTIGUOUS = 2, 6, 1
-PROFILE = 34675
-SAME_ASPECT = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +61,8 @@ class TiffSlide(TiledSlide):
 
     reader: ClassVar[str]
     reason: ClassVar[str]
+    vendors: ClassVar[frozenset[str | None] | None] = None
+    """What OpenSlide may call a local file that this reader takes; None for a reader that can tell by itself."""
 
     @staticmethod
     @abstractmethod
@@ -89,12 +84,13 @@ class TiffSlide(TiledSlide):
                 found = self._found(tiff)
                 layers = layers_of(found, self._data)
                 profile = colour_profile(found.pages[0])
+                about = (MISNAMED,) if misnamed(found.pages[0], layers[0].start(START_BYTES)) else ()
             for layer in layers:
                 layer.require_whole()
             super().__init__(layers, levels_of(layers), exact=address.decode == "exact")
             self._colours, icc, about_colours = transform_of(address, profile)
             self.info = replace(self._describe(address, reason, found), icc=icc)
-            self.info = replace(self.info, warnings=self.info.warnings + about_colours)
+            self.info = replace(self.info, warnings=self.info.warnings + about + about_colours)
             undo.pop_all()
 
     @classmethod
@@ -109,6 +105,9 @@ class TiffSlide(TiledSlide):
         """
         if is_zarr(address) if address.is_remote else not address.path.is_file():
             return None
+        asked = cls.vendors is not None and not address.is_remote
+        if asked and openslide.OpenSlide.detect_format(str(address.path)) not in (cls.vendors or ()):
+            return None
         with suppress(*MALFORMED, OSError):
             data = open_bytes(address)
             try:
@@ -120,6 +119,7 @@ class TiffSlide(TiledSlide):
 
     def close(self) -> None:
         """Release the file."""
+        super().close()
         self._data.close()
 
     def _found(self, tiff: tifffile.TiffFile) -> Pyramid:
@@ -147,7 +147,7 @@ class TiffSlide(TiledSlide):
             levels=levels_of(self._layers),
             bounds=Region.whole(finest.size),
             objective_power=number(found.properties.get("openslide.objective-power")),
-            content_hash=content_hash(self._data.identity, finest.size, finest.content),
+            content_hash=finest.identify(self._data.identity, remote=address.is_remote),
             warnings=tuple(warnings),
             decode=self.decode_of(address),
         )
@@ -173,103 +173,10 @@ def layers_of(found: Pyramid, data: ByteSource) -> list[CompressedLayer]:
         if codec is None:
             msg = "a page of the slide is compressed in a way that is not read"
             raise ValueError(msg)
-        layers.append(CompressedLayer(size, Size(page.tilewidth, page.tilelength), data, _spans(page, size), codec))
+        tile, packed = Size(page.tilewidth, page.tilelength), isinstance(codec, Segment)
+        coding = f" {int(page.compression)} {int(page.predictor)} {int(page.photometric)}" if packed else ""
+        layers.append(CompressedLayer(size, tile, data, _spans(page, size), codec, coding=coding))
     return layers
-
-
-def codec_of(page: tifffile.TiffPage) -> Codec | None:
-    """How to decode the tiles of a page.
-
-    Args:
-        page: A tiled page of an open file.
-
-    Returns:
-        A codec, or None for a page that is not 8-bit RGB or is compressed in a way that this build cannot read.
-    """
-    if page.compression == JPEG:
-        return Jpeg.abbreviated(page.jpegtables, is_rgb=page.photometric == RGB)
-    if page.compression in {APERIO_YCBCR, APERIO_RGB}:
-        return jpeg2000.Jpeg2000(is_ycbcr=page.compression == APERIO_YCBCR) if _plain_jpeg2000(page) else None
-    if page.photometric != RGB:
-        return None
-    if page.compression == UNCOMPRESSED and page.fillorder == 1 and page.predictor == 1:
-        return Raw()
-    return Segment(_unpacker(page)) if page.compression in PACKED else None
-
-
-def suits(page: tifffile.TiffPage, compressions: set[int] | None = None, *, sparse: bool = False) -> bool:
-    """Whether a page is 8-bit colour in tiles that can be read.
-
-    Args:
-        page: A page of an open file.
-        compressions: The TIFF compressions to accept, or None for all.
-        sparse: Tiles of length 0 stand for glass; else no tile may be missing.
-
-    Returns:
-        True where it is.
-    """
-    if not page.is_tiled or (compressions is not None and int(page.compression) not in compressions):
-        return False
-    colours = page.photometric in {RGB, YCBCR} and page.samplesperpixel == 3 and page.bitspersample == 8
-    tiles = -(-page.imagelength // page.tilelength) * -(-page.imagewidth // page.tilewidth)
-    whole = len(page.dataoffsets) == len(page.databytecounts) == tiles and (sparse or min(page.databytecounts) > 0)
-    flat = page.planarconfig == CONTIGUOUS and page.imagedepth == 1
-    return colours and flat and whole and codec_of(page) is not None
-
-
-def is_plain(tiff: tifffile.TiffFile) -> bool:
-    """Whether a file is Aperio's or no vendor's: formats without overlaps, offsets or private rules.
-
-    Args:
-        tiff: An open file.
-
-    Returns:
-        True where it is.
-    """
-    first = tiff.pages[0]
-    special = ("ndpi", "scn", "bif", "philips", "ome", "qpi", "sis")
-    return not any(getattr(tiff, f"is_{kind}", False) or getattr(first, f"is_{kind}", False) for kind in special)
-
-
-def tiled_pages(tiff: tifffile.TiffFile) -> list[tifffile.TiffPage]:
-    """The tiled pages of a file.
-
-    Args:
-        tiff: An open file.
-
-    Returns:
-        All of them in their order, or none where the first page is not tiled.
-    """
-    pages = [page for page in tiff.pages if isinstance(page, tifffile.TiffPage) and page.is_tiled]
-    return pages if pages and pages[0] is tiff.pages[0] else []
-
-
-def falling(pages: Sequence[tifffile.TiffPage]) -> bool:
-    """Whether pages are one image at ever coarser scale.
-
-    Args:
-        pages: Full size first.
-
-    Returns:
-        True where widths fall and the aspect stays.
-    """
-    base = pages[0]
-    sizes = [(page.imagewidth, page.imagelength) for page in pages]
-    alike = all(abs(base.imagewidth / w / (base.imagelength / h) - 1) < SAME_ASPECT for w, h in sizes)
-    return alike and all(finer[0] > coarser[0] for finer, coarser in pairwise(sizes))
-
-
-def colour_profile(page: tifffile.TiffPage) -> bytes | None:
-    """The ICC profile of a page.
-
-    Args:
-        page: A page of an open file.
-
-    Returns:
-        The profile as it stands, or None.
-    """
-    profile = page.tags.valueof(PROFILE)
-    return bytes(profile) if profile else None
 
 
 def _spans(page: tifffile.TiffPage, size: Size) -> NDArray[np.int64]:
@@ -278,20 +185,3 @@ def _spans(page: tifffile.TiffPage, size: Size) -> NDArray[np.int64]:
     spans = np.stack([np.array(page.dataoffsets, np.int64), np.array(page.databytecounts, np.int64)], axis=-1)
     on_level = (-(-size.height // page.tilelength), -(-size.width // page.tilewidth))
     return spans.reshape(rows, cols, 2)[: on_level[0], : on_level[1]]
-
-
-def _plain_jpeg2000(page: tifffile.TiffPage) -> bool:
-    """Whether the first tile of a page is a codestream that `Jpeg2000` decodes."""
-    file = page.parent.filehandle
-    file.seek(page.dataoffsets[0])
-    return jpeg2000.is_plain(file.read(64))
-
-
-def _unpacker(page: tifffile.TiffPage) -> Callable[[bytes], NDArray[np.uint8]]:
-    """A function from compressed tile to pixels that lives on after the file is closed."""
-    decode = page.decode
-
-    def unpack(stream: bytes) -> NDArray[np.uint8]:
-        return np.asarray(np.asarray(decode(stream, 0)[0])[0], np.uint8)
-
-    return unpack

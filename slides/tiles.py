@@ -7,129 +7,26 @@ tiles a read needs, at what size they are decoded and where they go is decided h
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slides.codestream import BROKEN
 from slides.errors import BrokenTileError, DamagedSlideError
 from slides.geometry import Region, Size
-from slides.info import Level
-from slides.slide import Slide, Source, resample_parts
+from slides.resampling import resample_parts
+from slides.slide import Slide, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from slides.codestream import Codec
-    from slides.info import Address
+    from slides.info import Address, Level
+    from slides.layers import Layer, Place
     from slides.profile import ToSrgb
     from slides.slide import Tiles
-    from slides.storage import ByteSource
 
 WHITE = 255
-Place = tuple[int, int]
-"""Row and column of a tile."""
-
-
-class Layer(ABC):
-    """One level of a slide as a grid of tiles of one size.
-
-    Args:
-        size: The level in pixels.
-        tile: A tile in pixels; those at the right and lower edge may reach beyond the level.
-    """
-
-    shrinks: tuple[int, ...] = (1,)
-    """What a tile's sides can be divided by while it is decoded."""
-    method: str = "full"
-    """How that is done, for provenance."""
-
-    def __init__(self, size: Size, tile: Size) -> None:
-        self.size = size
-        self.tile = tile
-        self.shape = (-(-size.height // tile.height), -(-size.width // tile.width))
-
-    @abstractmethod
-    def tiles(self, places: Sequence[Place], shrink: int) -> Iterator[NDArray[np.uint8] | None]:
-        """Decoded tiles in the order of their places.
-
-        Args:
-            places: Which.
-            shrink: One of `shrinks`.
-
-        Yields:
-            RGB [tile.height / shrink, tile.width / shrink, 3], or None for a tile that the slide leaves out as glass.
-        """
-
-    @abstractmethod
-    def content(self) -> Iterator[bytes]:
-        """What identifies the level: its tiles as they are stored, in the order of their places.
-
-        Yields:
-            Bytes.
-        """
-
-
-class CompressedLayer(Layer):
-    """Tiles that lie one by one in a file.
-
-    Args:
-        size: The level in pixels.
-        tile: A tile in pixels.
-        data: The file.
-        spans: Offset and length of every tile, int64 [rows, columns, 2]; length 0 for a tile left out as glass.
-        codec: Decodes one.
-    """
-
-    def __init__(self, size: Size, tile: Size, data: ByteSource, spans: NDArray[np.int64], codec: Codec) -> None:
-        super().__init__(size, tile)
-        self.shrinks, self.method = codec.shrinks, codec.method
-        self._data = data
-        self._spans = spans
-        self._codec = codec
-
-    def tiles(self, places: Sequence[Place], shrink: int) -> Iterator[NDArray[np.uint8] | None]:
-        """Decoded tiles in the order of their places.
-
-        Args:
-            places: Which.
-            shrink: One of `shrinks`.
-
-        Yields:
-            RGB, or None for a tile that is left out.
-
-        Raises:
-            BrokenTileError: If one cannot be decoded.
-        """
-        for place, stream in zip(places, self._data.read_many(self._at(places)), strict=True):
-            try:
-                yield self._codec.decode(stream, self.tile, shrink) if stream else None
-            except BROKEN as error:
-                raise BrokenTileError(place) from error
-
-    def content(self) -> Iterator[bytes]:
-        """The compressed tiles in the order of their places.
-
-        Yields:
-            Bytes.
-        """
-        yield from self._data.read_many([(int(offset), int(length)) for offset, length in self._spans.reshape(-1, 2)])
-
-    def _at(self, places: Sequence[Place]) -> list[tuple[int, int]]:
-        return [(int(self._spans[place][0]), int(self._spans[place][1])) for place in places]
-
-    def require_whole(self) -> None:
-        """Refuse a file that is shorter than its index says.
-
-        Raises:
-            DamagedSlideError: If it is.
-        """
-        if int(self._spans.sum(axis=2).max()) > self._data.size or int(self._spans.min()) < 0:
-            msg = "the slide is cut off: its file is shorter than its tile index says"
-            raise DamagedSlideError(msg)
 
 
 class TiledSlide(Slide):
@@ -171,9 +68,7 @@ class TiledSlide(Slide):
         self._paste([(image, whole)], self._touched(source, [whole]), source)
         return image
 
-    def _fill(
-        self, source: Source, whole: Region, parts: Sequence[Region], tiles: Tiles
-    ) -> None:
+    def _fill(self, source: Source, whole: Region, parts: Sequence[Region], tiles: Tiles) -> None:
         """Decode what the parts touch, straight into the tiles where no pixel has to be resampled."""
         if all((part.height, part.width) == tile.shape[:2] for part, tile in zip(parts, tiles, strict=True)):
             self._paste(list(zip(tiles, parts, strict=True)), self._touched(source, parts), source)
@@ -225,21 +120,6 @@ class TiledSlide(Slide):
             x, y = error.place[1] * layer.tile.width * scale, error.place[0] * layer.tile.height * scale
             msg = f"the tile at level-0 pixel ({round(x)}, {round(y)}) cannot be decoded"
             raise DamagedSlideError(msg) from error
-
-
-def levels_of(layers: Sequence[Layer]) -> tuple[Level, ...]:
-    """What `SlideInfo` says of layers.
-
-    Args:
-        layers: Finest first.
-
-    Returns:
-        Sizes, and downsamples as OpenSlide has them: the mean of both directions.
-    """
-    full = layers[0].size
-    return tuple(
-        Level(layer.size, (full.width / layer.size.width + full.height / layer.size.height) / 2) for layer in layers
-    )
 
 
 def paste(image: NDArray[np.uint8], tile: NDArray[np.uint8], at: tuple[int, int], limit: tuple[int, int]) -> None:

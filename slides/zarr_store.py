@@ -13,6 +13,7 @@ from slides.errors import UnsafeSlideError
 from slides.identity import file_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from zarr.abc.store import Store
@@ -36,6 +37,18 @@ class ChunkStore(ABC):
         Returns:
             Its bytes, or None where there is none.
         """
+
+    def absent(self, keys: Sequence[str]) -> int | None:
+        """How many objects are not there.
+
+        Args:
+            keys: Their paths in the group.
+
+        Returns:
+            The number, or None where it would cost a request for each.
+        """
+        del keys
+        return None
 
     def plain_errors(self) -> AbstractContextManager[None]:
         """Around reads by the zarr library: errors of the store become ours.
@@ -88,6 +101,17 @@ class FolderStore(ChunkStore):
             msg = "a file of the slide is a link that leads out of its folder; put the file itself there"
             raise UnsafeSlideError(msg)
         return path.read_bytes()
+
+    def absent(self, keys: Sequence[str]) -> int | None:
+        """How many files are not there.
+
+        Args:
+            keys: Their paths in the group.
+
+        Returns:
+            The number.
+        """
+        return sum(not (self._root / key).is_file() for key in keys)
 
     def identity(self, path: str) -> tuple[str, ...]:
         """What changes when an array does: size and time of all its files.

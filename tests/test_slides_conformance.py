@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import tifffile
 
 from slides import Address, open_slide
 from slides.formats.openslide import OpenSlideReader
+from slides.synthetic_tiff import overwrite
 from slides.testing import SlideConformance, draw, write_slide
 
 
@@ -21,6 +24,16 @@ class TestTiffJpeg(SlideConformance):
     def address(cls, tmp_path_factory: pytest.TempPathFactory) -> Address:
         """A made Aperio-like slide."""
         return Address.of(write_slide(tmp_path_factory.mktemp("conformance") / "a-made-slide.svs", seed=2))
+
+    def another(self, folder: Path) -> Address:
+        """Drawn from another seed."""
+        return Address.of(write_slide(folder / "another.svs", seed=3))
+
+    def broken(self, address: Address, folder: Path) -> Address:
+        """A tile that ends early."""
+        path = Path(shutil.copy(address.path, folder / "broken.svs"))
+        overwrite(path, "TileByteCounts", {20}, 0.5)
+        return Address.of(path)
 
 
 class TestExactTiffJpeg(TestTiffJpeg):
@@ -57,6 +70,19 @@ class TestOpenSlide(SlideConformance):
             assert isinstance(slide, OpenSlideReader)
         return Address.of(path)
 
+    def see_through(self, folder: Path) -> Address:
+        """The same with a hole in the alpha channel, black below it."""
+        image = np.full((700, 800, 4), 255, np.uint8)
+        image[:256, :256] = 0
+        common: dict[str, Any] = {
+            "tile": (256, 256),
+            "photometric": "rgb",
+            "extrasamples": ["unassalpha"],
+            "compression": "zlib",
+        }
+        tifffile.imwrite(folder / "hole.tiff", image, **common)
+        return Address.of(folder / "hole.tiff", 0.5)
+
 
 @pytest.mark.parametrize(
     ("name", "mpp0"),
@@ -65,6 +91,9 @@ class TestOpenSlide(SlideConformance):
         ("aperio_tcga_j2k_no_mpp.svs", 0.5),
         ("hamamatsu_fluorescence.ndpi", None),
         ("dicom_cmu1", None),
+        ("marrow_jpeg.dcm", None),
+        ("marrow_jpeg2000.dcm", None),
+        ("section_he_23040x12672.tiff", 0.46),
     ],
 )
 class TestRealSlides(SlideConformance):

@@ -15,7 +15,7 @@ import simplejpeg
 import tifffile
 from numpy.typing import NDArray
 
-from slides import Address, DamagedSlideError, Mpp, Region, Size, Slide, open_slide
+from slides import Address, DamagedSlideError, Mpp, Region, Size, Slide, open_slide, tiff_pages
 from slides.jpeg2000 import Jpeg2000, is_plain, mixes_components, without_finest_band
 from slides.synthetic_tiff import overwrite, write_jpeg2000, write_lossless, write_ome, write_philips
 from slides.testing import SlideConformance, draw
@@ -193,3 +193,35 @@ def test_label_and_barcode_of_philips_stay_unread(tmp_path: Path) -> None:
     with open_slide(path) as a, open_slide(copy) as b:
         assert a.info.content_hash == b.info.content_hash
         assert "CANARY" not in repr(b.info)
+
+
+def test_overlapping_tiles_stay_with_openslide(tmp_path: Path) -> None:
+    """Trestle's tiles overlap; read as a plain pyramid the picture is torn and the slide too large."""
+    path = tmp_path / "s.tif"
+    about = "Background Color=FFFFFF;White Balance=FFFFFF;Objective Power=20;JPEG Quality=70;OverlapsXY=64 64 "
+    written: dict[str, Any] = {"tile": (256, 256), "photometric": "ycbcr", "compression": "jpeg", "metadata": None}
+    tifffile.imwrite(path, draw(1024, 1024, 0.5), software="MedScan 1", description=about, **written)
+    with open_slide(path) as slide:
+        assert (slide.info.reader, slide.info.format, slide.info.size) == ("openslide", "trestle", Size(832, 832))
+    with tifffile.TiffFile(path) as tiff:
+        assert not tiff_pages.is_plain(tiff)  # where OpenSlide cannot be asked, as of a remote file
+
+
+@pytest.mark.parametrize("marker", ["JFIF", "none"])
+def test_rgb_over_streams_that_say_ycbcr_is_reported(tmp_path: Path, marker: str) -> None:
+    path, image = tmp_path / "s.tif", draw(512, 512, 0.5)
+    corners = [(y, x) for y in (0, 256) for x in (0, 256)]
+    tiles = [np.ascontiguousarray(image[y : y + 256, x : x + 256]) for y, x in corners]
+    streams = [simplejpeg.encode_jpeg(tile, 90, "RGB", "444") for tile in tiles]
+    if marker == "none":
+        streams = [stream[:2] + stream[4 + int.from_bytes(stream[4:6], "big") :] for stream in streams]
+    with tifffile.TiffWriter(path) as tiff:
+        size: dict[str, Any] = {"shape": (512, 512, 3), "tile": (256, 256)}
+        tiff.write(iter(streams), dtype="u1", photometric="ycbcr", compression="jpeg", **size)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags["PhotometricInterpretation"].overwrite(2)  # type: ignore[union-attr]
+    with open_slide(path) as slide:
+        assert slide.info.reader == "tiff-jpeg"
+        assert slide.info.warnings == ((tiff_pages.MISNAMED,) if marker == "JFIF" else ())
+        wrong = np.abs(slide.read(Region(0, 0, 512, 512)).astype(int) - image).mean() > 4
+    assert wrong == (marker == "none")  # which is what such a file says

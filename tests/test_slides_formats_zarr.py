@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numcodecs  # type: ignore[import-untyped]
 import numpy as np
 import pytest
 import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec, GzipCodec, ZstdCodec
 
 from slides import Address, DamagedSlideError, Mpp, NotASlideError, Region, SlideError, open_slide
 from slides.errors import UnsafeSlideError
-from slides.ome_zarr import require_safe
+from slides.ome_zarr import SAFE_CODECS, SAFE_COMPRESSORS, require_safe
+from slides.profile import ABSENT
 from slides.synthetic_zarr import HEIGHT, WIDTH, write_ome_zarr
 from slides.testing import SlideConformance, draw
 from slides.tiles import TiledSlide
@@ -163,3 +166,73 @@ def test_two_channels_are_no_slide(tmp_path: Path) -> None:
     edited(path, "0/.zarray", shape=[2, HEIGHT, WIDTH])
     with pytest.raises(NotASlideError):
         open_slide(path)
+
+
+COMPRESSORS = [
+    *(numcodecs.Zlib(), numcodecs.GZip(), numcodecs.BZ2(), numcodecs.LZMA()),
+    *(numcodecs.Zstd(checksum=True), numcodecs.LZ4(), numcodecs.Blosc()),
+]
+CODECS = {
+    "gzip": [GzipCodec()],
+    "zstd": [ZstdCodec(checksum=True)],
+    "blosc": [BloscCodec()],
+    "crc32c": [Crc32cCodec()],
+}
+
+
+def test_all_codecs_that_are_read_are_broken_below() -> None:
+    assert {codec.codec_id for codec in COMPRESSORS} == SAFE_COMPRESSORS
+    assert set(CODECS) == SAFE_CODECS - {"bytes", "transpose", "sharding_indexed"}
+
+
+@pytest.mark.parametrize("codec", [*COMPRESSORS, *CODECS], ids=lambda codec: getattr(codec, "codec_id", f"v3-{codec}"))
+def test_a_damaged_chunk_of_any_codec_is_named_by_place(tmp_path: Path, codec: Any) -> None:  # noqa: ANN401 - of two kinds
+    path = write_ome_zarr(tmp_path / "s.zarr", version="0.5" if isinstance(codec, str) else "0.4")
+    shutil.rmtree(path / "0")
+    made: Any = CODECS[codec] if isinstance(codec, str) else codec
+    array = zarr.open_group(path, mode="r+").create_array(
+        "0", shape=(3, 512, 1600), chunks=(3, 256, 200), dtype="u1", compressors=made
+    )
+    array[:] = draw(1600, 512, 0.5).transpose(2, 0, 1)
+    chunk = next(path / "0" / key for key in ("c/0/1/2", "0.1.2") if (path / "0" / key).exists())
+    content = chunk.read_bytes()
+    for damaged in (content[: len(content) // 2], b"\x55" * len(content), b""):
+        chunk.write_bytes(damaged)
+        with open_slide(path) as slide:
+            slide.read(Region(0, 0, 200, 200))
+            with pytest.raises(DamagedSlideError, match=r"level-0 pixel \(400, 256\)"):
+                slide.read(Region(0, 0, 1600, 512))
+            slide.read(Region(0, 0, 200, 200))
+
+
+@pytest.mark.parametrize("shards", [False, True])
+def test_absent_chunks_are_glass_and_are_counted(tmp_path: Path, *, shards: bool) -> None:
+    path = write_ome_zarr(tmp_path / "s.zarr", shards=shards)
+    (path / "0" / "c" / "0" / "1" / "2").unlink()
+    with open_slide(path) as slide:
+        read = slide.read(Region(0, 0, WIDTH, HEIGHT))
+        count = 12 if shards else 40
+        assert slide.info.warnings == (f"1 of {count} chunks of the image are absent; they are shown as glass",)
+    hole = np.s_[512:1024, 800:1200] if shards else np.s_[256:512, 400:600]
+    expected = draw(WIDTH, HEIGHT, 0.5, seed=9)
+    expected[hole] = 255
+    assert np.array_equal(read, expected)
+
+
+def test_absent_chunks_of_a_dark_slide_stay_black(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "s.zarr")
+    for level in ("0", "1"):
+        array = zarr.open_array(path, path=level)
+        array[:] = np.asarray(array[:]) // 8 + 1
+    (path / "0" / "c" / "0" / "1" / "2").unlink()
+    with open_slide(path) as slide:
+        assert (slide.read(Region(400, 256, 200, 256)) == 0).all()
+        assert slide.info.warnings == (
+            "1 of 40 chunks of the image are absent; they are shown as the array's fill value",
+        )
+
+
+def test_a_wanted_colour_profile_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    path = write_ome_zarr(tmp_path / "s.zarr")
+    with open_slide(Address(str(path), icc=True)) as slide:
+        assert (slide.info.icc, slide.info.warnings) == ("none", (ABSENT,))

@@ -23,7 +23,7 @@ import slides.errors
 from slides import Address, DamagedSlideError, Mpp, Region, Size, SlideError, open_slide
 from slides.info import SlideInfo
 from slides.jail import child, landlock, seccomp, wire
-from slides.jail.cell import _raise, _require_plain
+from slides.jail.answer import raise_reported, require_plain
 from slides.jail.launcher import capabilities
 from slides.jail.slots import KEPT_BYTES, Slots
 from slides.jail.spec import Jail
@@ -90,12 +90,13 @@ attempt("exec", lambda: os.execv("/bin/true", ["true"]))
 attempt("signal others", lambda: os.kill(os.getppid(), 0))
 attempt("trace others", lambda: 1 / 0 if libc.ptrace(16, os.getppid(), 0, 0) else 1)
 attempt("memory", lambda: np.ones(200 << 20, np.uint8).sum())
+attempt("private memory", lambda: mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 attempt("shared memory", lambda: mmap.mmap(-1, 1 << 30))
 attempt("file in memory", lambda: os.write(os.memfd_create("x"), b"x"))
 attempt("root again", lambda: os.setuid(0) if os.getuid() else 1 / 0)
 print(json.dumps({"layers": layers, "network": network, "found": found}))
 """
-ALLOWED = {"read own", "list own", "late import", "thread", "raise signal", "random", "socket pair"}
+ALLOWED = {"read own", "list own", "late import", "thread", "raise signal", "random", "socket pair", "private memory"}
 BY_LANDLOCK = {"read other", "read by way of own", "read link", "list other", "read passwd", "write tmp"} | {
     *("read environment of parent", "write own", "write new", "remove own"),
 }
@@ -229,7 +230,7 @@ def test_the_child_answers_in_words(tmp_path: Path) -> None:
 def test_what_a_child_says_is_not_believed_blindly(tmp_path: Path) -> None:
     with open_slide(write_slide(tmp_path / "s.svs", size=(600, 500))) as slide:
         good = slide.info.to_json()
-    _require_plain(SlideInfo.from_json(good))
+    require_plain(SlideInfo.from_json(good))
     bad: list[dict[str, Any]] = [
         {"content_hash": "../../etc/passwd"},
         {"format": "x" * 3000},
@@ -240,12 +241,12 @@ def test_what_a_child_says_is_not_believed_blindly(tmp_path: Path) -> None:
     ]
     for change in bad:
         with pytest.raises((ValueError, TypeError, SlideError)):
-            _require_plain(SlideInfo.from_json({**good, **change}))
+            require_plain(SlideInfo.from_json({**good, **change}))
     for name in ("os", "SystemExit", "nothing", "Exception"):
         with pytest.raises(DamagedSlideError):
-            _raise({"error": name, "detail": "a sentence"})
+            raise_reported({"error": name, "detail": "a sentence"})
     with pytest.raises(slides.errors.RegionError, match="cannot be read"):
-        _raise({"error": "RegionError", "detail": "\x1b[31m" + "x" * 5000})
+        raise_reported({"error": "RegionError", "detail": "\x1b[31m" + "x" * 5000})
 
 
 def test_messages_end_with_their_sender() -> None:
@@ -268,7 +269,7 @@ def test_regions_of_any_whole_number_travel(tmp_path: Path) -> None:
     path = write_slide(tmp_path / "s.svs", size=(600, 500))
     with open_slide(replace(Address.of(path), jail=Jail(quarantine=str(tmp_path)))) as slide:
         region = Region(*(np.int64(side) for side in (10, 10, 50, 50)))  # type: ignore[arg-type]
-        assert slide.read_tiles([region], Size(50, 50)).shape == (1, 50, 50, 3)
+        assert np.shape(slide.read_tiles([region], Size(50, 50))) == (1, 50, 50, 3)
 
 
 def test_landlock_structures_have_the_kernels_layout() -> None:

@@ -20,7 +20,11 @@ from api.settings import Settings
 LIBRARIES: Final = ("numpy", "torch", "timm", "zarr", "dask", "tifffile", "pydicom", "fastapi", "SQLAlchemy")
 OLDEST_OPENSLIDE: Final = (4, 0, 1)
 """Earlier ones write to memory that is not theirs when a slide is crafted to make them (CVE-2026-48977)."""
-ISOLATION: Final = {"landlock": "other files", "seccomp": "new processes and sockets", "network": "the network"}
+ISOLATION: Final = {
+    "landlock": "other files",
+    "seccomp": "new processes, sockets and changes of files",
+    "network": "the network",
+}
 """What a machine may allow -> what a decoder then cannot reach."""
 DRIVER: Final = Path("/proc/driver/nvidia/version")
 FEW_GB: Final = 4
@@ -95,7 +99,7 @@ def _isolation() -> Finding:
     can = capabilities()
     lacks = [name for name in ISOLATION if not can[name]]
     given_up = [f"{what} ({name})" for name, what in ISOLATION.items() if can[name]]
-    detail = f"decoders of uploads give up memory and time beyond a limit (rlimits), {', '.join(given_up)}"
+    detail = f"decoders of uploads give up memory and processor time beyond a limit (rlimits), {', '.join(given_up)}"
     advice = f"this kernel or container does not allow {', '.join(lacks)}: a broken decoder would be less confined"
     return Finding("isolation", "warn" if lacks else "ok", detail, advice if lacks else "")
 
@@ -148,18 +152,24 @@ def _database() -> Finding:
 
 def _folders() -> Finding:
     """Where this installation writes: nowhere else, and nothing is sent anywhere."""
-    settings = Settings()
-    places = {"--out": Path(), "service": settings.data_dir, "demo slide": settings.cache}
-    refused = [name for name, path in places.items() if not os.access(_nearest(path), os.W_OK)]
-    detail = f"written are only --out folders, {settings.data_dir} (service) and the demo slide in the user's cache"
+    from slides.jail.quarantine import folder_of
+
+    settings, deaths = Settings(), folder_of(None)
+    places = {"--out": Path(), "service": settings.data_dir, "demo slide": settings.cache, "quarantine": deaths}
+    refused = [name for name, path in places.items() if not _can_be_written(path)]
+    detail = (
+        f"written are only --out folders, {settings.data_dir} (service), the demo slide in the user's cache and, for "
+        f"--untrusted slides that crash their decoder, {deaths} (quarantine)"
+    )
     advice = f"cannot be written now: {', '.join(refused)}" if refused else ""
     return Finding("folders", "warn" if refused else "ok", detail, advice)
 
 
-def _nearest(path: Path) -> Path:
-    """The path itself, or the nearest folder above it that exists."""
+def _can_be_written(path: Path) -> bool:
+    """Whether a folder, or the nearest above it that exists, can be written."""
     absolute = path.absolute()
-    return next(folder for folder in (absolute, *absolute.parents) if folder.exists())
+    nearest = next(folder for folder in (absolute, *absolute.parents) if os.path.lexists(folder))
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
 
 
 CHECKS: Final = (_python, _libraries, _openslide, _isolation, _processor, _weights, _biomarkers, _database, _folders)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from api import NOTICE
@@ -23,6 +23,8 @@ class Reply:
     status: int = OK
     complaint: str = ""
     """One sentence for standard error."""
+    warnings: Sequence[str] = ()
+    """What is doubtful about the slide; each once on standard error."""
 
 
 def write_reply(reply: Reply, *, as_json: bool) -> int:
@@ -39,6 +41,8 @@ def write_reply(reply: Reply, *, as_json: bool) -> int:
         print(json.dumps({"notice": NOTICE, **reply.document}, indent=1), flush=True)
     elif reply.text and not as_json:
         print(reply.text, flush=True)
+    for warning in dict.fromkeys(reply.warnings):
+        print(f"oncoscope: warning: {warning}", file=sys.stderr, flush=True)
     if reply.complaint:
         print(f"oncoscope: {reply.complaint}", file=sys.stderr, flush=True)
     return reply.status

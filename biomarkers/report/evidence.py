@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from biomarkers.reading import Reading
 from biomarkers.report.maps import Scale, View, class_map, heat_map, heat_scale, outlined, tile_index, tissue_view
 from slides import Address, Region, Size, Slide, SlideInfo, open_slide
-from slides.slide import resample
+from slides.resampling import resample
 from tiling import TileGrid, TileStore
 
 MAP_PX = 1280

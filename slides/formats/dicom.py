@@ -19,12 +19,13 @@ from slides.dicom_series import files_at, levels_at
 from slides.errors import BrokenTileError, DamagedSlideError
 from slides.geometry import Region
 from slides.header import number, scale
-from slides.identity import content_hash, file_identity
+from slides.identity import coding_of, file_identity
 from slides.info import SlideInfo
+from slides.layers import Layer, Place, levels_of
 from slides.malformed import header_is_read
 from slides.profile import transform_of
 from slides.storage import LocalBytes
-from slides.tiles import Layer, Place, TiledSlide, levels_of
+from slides.tiles import TiledSlide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -61,6 +62,7 @@ class FrameLayer(Layer):
         codec, self.warning = codec_of(instances[0].header, self._stream((known[0][0], known[0][1])))
         self._codec: Codec = codec
         self.shrinks, self.method = codec.shrinks, codec.method
+        self.coding = coding_of(codec)
 
     def tiles(self, places: Sequence[Place], shrink: int) -> Iterator[NDArray[np.uint8] | None]:
         """Decoded frames in the order of their places.
@@ -82,14 +84,14 @@ class FrameLayer(Layer):
             except BROKEN as error:
                 raise BrokenTileError(place) from error
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[bytes | None]:
         """The frames as they are stored, in the order of their places.
 
         Yields:
-            Bytes.
+            Bytes, or None for a place that no frame covers.
         """
         for row, col in np.ndindex(*self.shape):
-            yield self._stream((row, col))
+            yield self._stream((row, col)) or None
 
     def _stream(self, place: Place) -> bytes:
         file, offset, length = (int(value) for value in self._spans[place])
@@ -135,6 +137,7 @@ class DicomReader(TiledSlide):
 
     def close(self) -> None:
         """Release the files."""
+        super().close()
         self._files.close()
 
     def _layer(self, instances: Sequence[Instance]) -> FrameLayer:
@@ -164,7 +167,7 @@ class DicomReader(TiledSlide):
             levels=levels_of(self._layers),
             bounds=Region.whole(size),
             objective_power=number(properties["openslide.objective-power"]),
-            content_hash=content_hash(identity, size, self._layers[0].content),
+            content_hash=self._layers[0].identify(identity),
             warnings=(*about_scale, *warnings),
             decode=self.decode_of(address),
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +14,15 @@ from slides.codestream import BROKEN
 from slides.errors import BrokenTileError, DamagedSlideError, NotASlideError
 from slides.geometry import Region, Size
 from slides.header import scale
-from slides.identity import content_hash
+from slides.identity import sample
 from slides.info import SlideInfo
+from slides.layers import Layer, Place, levels_of
 from slides.malformed import MALFORMED, header_is_read
 from slides.ome_zarr import Multiscale, multiscale, require_safe
+from slides.profile import transform_of
 from slides.storage import is_zarr
-from slides.tiles import Layer, Place, TiledSlide, levels_of
+from slides.tiles import TiledSlide
+from slides.zarr_glass import WHITE, filled, is_brightfield
 from slides.zarr_store import open_store
 
 if TYPE_CHECKING:
@@ -30,6 +35,13 @@ if TYPE_CHECKING:
 
 MOST_CHUNK_BYTES = 1 << 28
 """Of a chunk, which is decoded at once; larger chunks make no tiles."""
+MOST_SAMPLE_BYTES = 1 << 26
+"""Of objects, unpacked, that stand for a remote image."""
+CODING_KEYS = (
+    *("shape", "chunks", "chunk_grid", "dtype", "data_type", "order", "fill_value"),
+    *("filters", "compressor", "codecs", "storage_transformers"),
+)
+"""What of an array's metadata decides how its chunks become pixels; attributes may hold anything."""
 MOST_OBJECTS = 1 << 22
 """Chunks or shards of an array; a gigapixel slide in chunks of 256 px has 2 ** 14 a gigapixel."""
 
@@ -59,6 +71,10 @@ class ChunkLayer(Layer):
         self._axes = axes
         self._store = store
         self.planes = array.size // (3 * shape["x"] * shape["y"])
+        about = array.metadata.to_dict()
+        self.coding = (
+            f"{''.join(axes)} {json.dumps({k: about.get(k) for k in CODING_KEYS}, sort_keys=True, default=str)}"
+        )
 
     def tiles(self, places: Sequence[Place], shrink: int) -> Iterator[NDArray[np.uint8] | None]:
         """Chunks in the order of their places; neighbours in a row are fetched together.
@@ -83,15 +99,51 @@ class ChunkLayer(Layer):
             for number in range(right - left):
                 yield pixels[:, number * self.tile.width : (number + 1) * self.tile.width]
 
-    def content(self) -> Iterator[bytes]:
+    def content(self) -> Iterator[bytes | None]:
         """The level's objects as they are stored, in the order of their places.
 
         Yields:
-            Bytes; none for an object that is left out.
+            Bytes, or None for an object that is left out.
         """
-        for place in np.ndindex(*_grid(self._array.shape, self._array.shards or self._array.chunks)):
-            key = self._array.metadata.encode_chunk_key(tuple(int(i) for i in place))
-            yield self._store.fetch(f"{self._array.path}/{key}") or b""
+        for key in self.keys():
+            yield self._store.fetch(key)
+
+    def sampled(self) -> Iterator[bytes | None]:
+        """Some of the level's objects.
+
+        Yields:
+            Bytes, or None for an object that is left out.
+        """
+        keys = self.keys()
+        numbers = sample(len(keys))
+        most = max(1, MOST_SAMPLE_BYTES // math.prod(self._array.shards or self._array.chunks))
+        for number in numbers[:: -(-len(numbers) // most)]:
+            yield self._store.fetch(keys[number])
+
+    def keys(self) -> list[str]:
+        """Where the level's objects, chunks or shards, should be in the store, in the order of their places."""
+        places = np.ndindex(*_grid(self._array.shape, self._array.shards or self._array.chunks))
+        encode = self._array.metadata.encode_chunk_key
+        return [f"{self._array.path}/{encode(tuple(int(i) for i in place))}" for place in places]
+
+    @property
+    def may_be_sparse(self) -> bool:
+        """Whether chunks may be absent and would then be shown in another colour than glass."""
+        known = None if self._array.shards else self.absent
+        return known != 0 and self._array.fill_value != WHITE
+
+    @cached_property
+    def absent(self) -> int | None:
+        """How many objects are not there; None where asking would cost a request each."""
+        return self._store.absent(self.keys())
+
+    def is_brightfield(self) -> bool:
+        """Whether what is stored is bright."""
+        return is_brightfield(self._array, self.shape, lambda array, row, col: self._read(row, col, col + 1, array))
+
+    def show_glass(self) -> None:
+        """Show what is absent as white."""
+        self._array = filled(self._array, WHITE)
 
     def _broken(self, run: Sequence[Place]) -> Place:
         """The first chunk of a run that cannot be read by itself; the first of all where each can."""
@@ -102,15 +154,16 @@ class ChunkLayer(Layer):
                 return row, col
         return run[0]
 
-    def _read(self, row: int, left: int, right: int) -> NDArray[np.uint8]:
+    def _read(self, row: int, left: int, right: int, array: zarr.Array[Any] | None = None) -> NDArray[np.uint8]:
         """Some chunks of a row, [tile.height or less, columns, 3]; the first of several planes or times."""
+        array = self._array if array is None else array
         where = {
             "y": slice(row * self.tile.height, min((row + 1) * self.tile.height, self.size.height)),
             "x": slice(left * self.tile.width, min(right * self.tile.width, self.size.width)),
             "c": slice(None),
         }
         with self._store.plain_errors():
-            pixels = np.asarray(self._array[tuple(where.get(axis, 0) for axis in self._axes)], np.uint8)
+            pixels = np.asarray(array[tuple(where.get(axis, 0) for axis in self._axes)], np.uint8)
         kept = [axis for axis in self._axes if axis in where]
         return np.ascontiguousarray(pixels.transpose([kept.index(axis) for axis in "yxc"]))
 
@@ -143,6 +196,8 @@ class OmeZarrReader(TiledSlide):
         mpp, mpp_source, warnings = scale(address, found.properties)
         if layers[0].planes > 1:
             warnings.append("the image has several planes or times; the first is read")
+        warnings += _shown_where_absent(layers)
+        _, icc, about_colours = transform_of(address, None)
         self.info = SlideInfo(
             size=layers[0].size,
             mpp=mpp,
@@ -153,8 +208,9 @@ class OmeZarrReader(TiledSlide):
             levels=levels_of(layers),
             bounds=Region.whole(layers[0].size),
             objective_power=None,
-            content_hash=content_hash(store.identity(found.paths[0]), layers[0].size, layers[0].content),
-            warnings=tuple(warnings),
+            content_hash=layers[0].identify(store.identity(found.paths[0]), remote=address.is_remote),
+            warnings=(*warnings, *about_colours),
+            icc=icc,
         )
 
     @staticmethod
@@ -170,9 +226,6 @@ class OmeZarrReader(TiledSlide):
         if not is_zarr(address) or multiscale(open_store(address).fetch) is None:
             return None
         return "it is an OME-Zarr image, so its chunks are read directly"
-
-    def close(self) -> None:
-        """Nothing is held open."""
 
 
 def _layers(found: Multiscale, store: ChunkStore) -> list[ChunkLayer]:
@@ -196,6 +249,17 @@ def _layers(found: Multiscale, store: ChunkStore) -> list[ChunkLayer]:
         msg = "the arrays of the Zarr image do not fall in size"
         raise DamagedSlideError(msg)
     return layers
+
+
+def _shown_where_absent(layers: Sequence[ChunkLayer]) -> list[str]:
+    """Decide what is shown where chunks are absent; a warning where that is known to be so of the full size."""
+    glass = any(layer.may_be_sparse for layer in layers) and layers[-1].is_brightfield()
+    for layer in layers if glass else ():
+        layer.show_glass()
+    if not layers[0].absent:
+        return []
+    shown = "glass" if glass else "the array's fill value"
+    return [f"{layers[0].absent} of {len(layers[0].keys())} chunks of the image are absent; they are shown as {shown}"]
 
 
 def _grid(shape: Sequence[int], step: Sequence[int]) -> list[int]:

@@ -82,8 +82,9 @@ class OpenSlideReader(Slide):
 
     def close(self) -> None:
         """Release the file."""
+        if not self._closed:  # OpenSlide's own does not bear a second call
+            self._handle.close()
         super().close()
-        self._handle.close()
 
     def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
         return self._read_level(source.level, x, y, size)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from slides.header import resolution_properties
-from slides.tiff_slide import PACKED, UNCOMPRESSED, Pyramid, TiffSlide, falling, is_plain, suits, tiled_pages
+from slides.tiff_pages import PACKED, PLAIN, UNCOMPRESSED, falling, is_plain, suits, tiled_pages
+from slides.tiff_slide import Pyramid, TiffSlide
 
 if TYPE_CHECKING:
     import tifffile
@@ -15,6 +16,7 @@ class TiffReader(TiffSlide):
     """A slide whose levels are tiled pages of 8-bit RGB."""
 
     reader: ClassVar[str] = "tiff"
+    vendors = PLAIN
     reason: ClassVar[str] = "its levels are plain tiled RGB, so tiles are unpacked directly"
 
     @staticmethod

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from slides.header import aperio_properties, resolution_properties
-from slides.tiff_slide import JPEG, Pyramid, TiffSlide, falling, is_plain, suits, tiled_pages
+from slides.tiff_pages import JPEG, PLAIN, falling, is_plain, suits, tiled_pages
+from slides.tiff_slide import Pyramid, TiffSlide
 
 if TYPE_CHECKING:
     import tifffile
@@ -19,6 +20,7 @@ class TiffJpegReader(TiffSlide):
     """A slide whose levels are tiled JPEG pages."""
 
     reader: ClassVar[str] = "tiff-jpeg"
+    vendors = PLAIN
     reason: ClassVar[str] = "its levels are plain tiled JPEG, so compressed tiles are decoded directly"
 
     @staticmethod

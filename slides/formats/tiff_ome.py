@@ -12,7 +12,8 @@ from typing import ClassVar
 import tifffile
 
 from slides.header import UM_PER, number
-from slides.tiff_slide import Pyramid, TiffSlide, falling, suits
+from slides.tiff_pages import falling, suits
+from slides.tiff_slide import Pyramid, TiffSlide
 
 PIXELS = re.compile(r"<(?:\w+:)?Pixels\b([^>]*)>")
 POWER = re.compile(r'<(?:\w+:)?Objective\b[^>]*\bNominalMagnification="([\d.]+)"')

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from slides.geometry import Size
 from slides.header import number
-from slides.tiff_slide import JPEG, Pyramid, TiffSlide, suits, tiled_pages
+from slides.tiff_pages import JPEG, suits, tiled_pages
+from slides.tiff_slide import Pyramid, TiffSlide
 
 if TYPE_CHECKING:
     import tifffile

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
+import resource
 import socket
 import threading
+import time
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -17,12 +21,13 @@ from slides.errors import SlideError
 from slides.geometry import Region, Size
 from slides.info import Address
 from slides.jail import wire
-from slides.jail.confine import confine
+from slides.jail.confine import confine, lower
+from slides.jail.slots import KEPT_BYTES
 from slides.slide import Source
 from slides.units import Mpp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -52,11 +57,48 @@ class Windows:
 
         Returns:
             An array over the shared memory.
+
+        Raises:
+            MemoryError: If there are too many addresses in use.
         """
         slot, length = request["slot"], request["bytes"]
-        if slot not in self._maps or len(self._maps[slot]) != length:
-            self._maps[slot] = mmap.mmap(self._handles[slot], length)
-        return np.ndarray(shape, np.uint8, buffer=self._maps[slot])
+        mapped = self._maps.pop(slot, None)
+        if mapped is None or len(mapped) != length:
+            try:
+                mapped = mmap.mmap(self._handles[slot], length)
+            except OSError as error:
+                raise MemoryError from error
+        if length <= KEPT_BYTES:
+            self._maps[slot] = mapped
+        return np.ndarray(shape, np.uint8, buffer=mapped)
+
+
+class Allowance:
+    """Processor time: for the requests under way as much as the clock leaves them, and none for anything else."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due = 0.0
+
+    @contextmanager
+    def of(self, seconds: float) -> Iterator[None]:
+        """Allow for a request.
+
+        Args:
+            seconds: What all threads may spend on it.
+        """
+        with self._lock:
+            self._due += seconds
+            hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+            resource.setrlimit(resource.RLIMIT_CPU, (min(math.ceil(time.process_time() + self._due), hard), hard))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._due -= seconds
+
+
+_allowance = Allowance()
 
 
 def live(order: wire.Message, connections: list[socket.socket], handles: list[int]) -> NoReturn:
@@ -67,6 +109,7 @@ def live(order: wire.Message, connections: list[socket.socket], handles: list[in
         connections: One for each request that may be under way.
         handles: Shared memory for the answers.
     """
+    lower(resource.RLIMIT_CPU, order["life"])
     slide = _begin(order, connections[0])
     if slide is not None:
         windows = Windows(handles)
@@ -120,7 +163,8 @@ def _begin(order: wire.Message, connection: socket.socket) -> Slide | None:
             "layers": layers,
         }
 
-    wire.send(connection, _guarded(describe))
+    with _allowance.of(order["seconds"]):
+        wire.send(connection, _guarded(describe))
     return opened[0] if opened else None
 
 
@@ -129,7 +173,8 @@ def _serve(slide: Slide, connection: socket.socket, windows: Windows) -> None:
     try:
         while True:
             request = wire.receive(connection)
-            wire.send(connection, _guarded(lambda: ANSWERS[request["do"]](slide, request, windows)))  # noqa: B023 - it is called at once
+            with _allowance.of(request["seconds"]):
+                wire.send(connection, _guarded(lambda: ANSWERS[request["do"]](slide, request, windows)))  # noqa: B023 - it is called at once
     finally:
         os._exit(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import socket
 import subprocess
@@ -29,6 +30,21 @@ QUIET: Final = {
 }
 """The whole environment of the zygote and its children: no secrets, no threads of numeric libraries."""
 BROKEN: Final = (OSError, EOFError, ValueError)
+EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC)
+
+
+def unavailable(error: Exception) -> str:
+    """What to tell where no child can be started.
+
+    Args:
+        error: Why.
+
+    Returns:
+        A sentence.
+    """
+    if isinstance(error, OSError) and error.errno in EXHAUSTED:
+        return "this machine has no memory, no processes or no open files left to isolate a slide"
+    return "the process that isolates slides cannot be started, or has ended"
 
 
 class Zygote:
@@ -45,10 +61,9 @@ class Zygote:
             with theirs:
                 self._process = _start_process(theirs.fileno())
             self.layers: dict[str, int] = wire.receive(self._connection, START_SECONDS)["layers"]
-        except BROKEN as error:
+        except BaseException:
             self.close()
-            msg = "the process that isolates slides cannot be started"
-            raise SlideError(msg) from error
+            raise
 
     @property
     def alive(self) -> bool:
@@ -126,10 +141,16 @@ def zygote() -> Zygote:
 
     Returns:
         The running one, or a new one where there is none.
+
+    Raises:
+        SlideError: If it cannot be started.
     """
     with _start:
         if not (_running and _running[-1].alive):
-            _running[:] = [Zygote()]
+            try:
+                _running[:] = [Zygote()]
+            except BROKEN as error:
+                raise SlideError(unavailable(error)) from error
         return _running[-1]
 
 

@@ -1,7 +1,7 @@
 """Slides that kill their decoders: deaths are counted by content, and after the third the slide is not opened again.
 
 Plain files in one folder, `<bytes>-<sha256>.<death>`: making one is atomic, so processes need no lock, and an operator
-who knows better removes them.
+who knows better removes them. Where they cannot be written, at least this process remembers; `oncoscope doctor` tells.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 import time
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 DEATHS: Final = 3
 """One may be chance and two bad luck: the machine was out of memory, or very slow."""
 BLOCK: Final = 1 << 20
+_unwritten: Final[dict[str, list[str]]] = {}
+"""Content -> causes of the deaths that this process could not write down."""
 
 
 def folder_of(stated: str | None) -> Path:
@@ -32,9 +36,15 @@ def folder_of(stated: str | None) -> Path:
         stated: The folder that the jail names, if it does.
 
     Returns:
-        That, or one in the user's own state.
+        That, or one in the user's own state; users without a home, as containers have them, have one with the
+        temporary files.
     """
-    return Path(stated) if stated else Path.home() / ".local" / "state" / "oncoscope" / "quarantine"
+    if stated:
+        return Path(stated)
+    try:
+        return Path.home() / ".local" / "state" / "oncoscope" / "quarantine"
+    except RuntimeError:
+        return Path(tempfile.gettempdir()) / f"oncoscope-quarantine-{os.getuid()}"
 
 
 def require_free(folder: Path, path: Path) -> None:
@@ -47,14 +57,18 @@ def require_free(folder: Path, path: Path) -> None:
     Raises:
         QuarantinedSlideError: If it is.
     """
-    if not any(folder.glob(f"*.{DEATHS}")) or not any(folder.glob(f"{total_bytes(path)}-*.{DEATHS}")):
+    if not (_unwritten or _has(folder, f"*.{DEATHS}")):
         return
-    if (folder / f"{_name(path)}.{DEATHS}").exists():
+    size = total_bytes(path)
+    if not (_has(folder, f"{size}-*.{DEATHS}") or any(name.startswith(f"{size}-") for name in list(_unwritten))):
+        return
+    name = _name(path)
+    if len(_unwritten.get(name, [])) >= DEATHS or _has(folder, f"{name}.{DEATHS}"):
         msg = f"the slide is in quarantine: the process that decodes it died {DEATHS} times"
         raise QuarantinedSlideError(msg)
 
 
-def remember(folder: Path, path: Path, cause: str) -> int:
+def remember(folder: Path, path: Path, cause: str) -> bool:
     """Count a death.
 
     Args:
@@ -63,19 +77,34 @@ def remember(folder: Path, path: Path, cause: str) -> int:
         cause: How the process ended.
 
     Returns:
-        How often it happened to this content.
+        Whether it could be written down; if not, this process alone remembers it.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     name = _name(path)
+    try:
+        _write(folder, name, cause)
+    except OSError:
+        _unwritten.setdefault(name, []).append(cause)
+        return False
+    return True
+
+
+def _has(folder: Path, pattern: str) -> bool:
+    """Whether there is such an entry; a folder that cannot be looked at has none."""
+    try:
+        return any(folder.glob(pattern))
+    except OSError:
+        return False
+
+
+def _write(folder: Path, name: str, cause: str) -> None:
+    """Make the file of the next death of some content."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for death in range(1, DEATHS + 1):
-        try:
+        with suppress(FileExistsError):
             handle = os.open(folder / f"{name}.{death}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            continue
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"cause": cause, "time": round(time.time())}, file)
-        return death
-    return DEATHS
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({"cause": cause, "time": round(time.time())}, file)
+            return
 
 
 def total_bytes(path: Path) -> int:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slides.errors import RegionError, SlideNotFoundError, UnsafeSlideError
+from slides.errors import RegionError, SlideError, SlideNotFoundError, UnsafeSlideError
 from slides.jail import keeper
+from slides.jail.launcher import EXHAUSTED, unavailable
 from slides.slide import MAX_READ_PX, Slide
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class JailedSlide(Slide):
     Raises:
         UnsafeSlideError: If it is not a file of this machine: a jail has no network.
         SlideNotFoundError: If nothing stands there.
+        SlideError: If the machine has no room for a jail.
     """
 
     def __init__(self, address: Address) -> None:
@@ -42,8 +44,10 @@ class JailedSlide(Slide):
             raise UnsafeSlideError(msg)
         self._address = address
         try:
-            self._key, self._cell = keeper.enter(address)
+            self._place, self._cell = keeper.enter(address)
         except OSError as error:
+            if error.errno in EXHAUSTED:
+                raise SlideError(unavailable(error)) from error
             msg = "there is no file or folder that can be read at the slide's address"
             raise SlideNotFoundError(msg) from error
         self._open = True
@@ -56,9 +60,7 @@ class JailedSlide(Slide):
         """What the child gave up: `landlock` (version, 0 for none), `seccomp` (1 or 0)."""
         return self._cell.opened.layers
 
-    def read_tiles(
-        self, regions: Sequence[Region], wanted: Size, out: Tiles | None = None
-    ) -> Tiles:
+    def read_tiles(self, regions: Sequence[Region], wanted: Size, out: Tiles | None = None) -> Tiles:
         """Pixels of neighbouring regions of one size, each resampled to exactly a size, from one read.
 
         Args:
@@ -69,10 +71,13 @@ class JailedSlide(Slide):
         Returns:
             RGB [n, wanted.height, wanted.width, 3], or `out`.
         """
-        _, whole = self._planned(regions, wanted)
+        self._require_open()
+        spans = [plan.whole.width * plan.whole.height for plan in self._planned(regions, wanted)]
+        if not spans:
+            return np.empty((0, wanted.height, wanted.width, 3), np.uint8) if out is None else out
         request = {"do": "tiles", "regions": [_corners(each) for each in regions], "wanted": _sides(wanted)}
         shape = (len(regions), wanted.height, wanted.width, 3)
-        tiles = self._running().read(request, shape, whole.width * whole.height)
+        tiles = self._running().read(request, shape, max(spans))
         if out is None:
             return tiles
         for target, tile in zip(out, tiles, strict=True):
@@ -92,6 +97,7 @@ class JailedSlide(Slide):
         Raises:
             RegionError: If the result would be absurdly large.
         """
+        self._require_open()
         if wanted.width * wanted.height > MAX_READ_PX:
             msg = f"a read of {wanted.width} x {wanted.height} px is more than one read may return"
             raise RegionError(msg)
@@ -102,9 +108,11 @@ class JailedSlide(Slide):
 
     def close(self) -> None:
         """Let the child go."""
-        if self._open:
-            self._open = False
-            keeper.leave(self._key)
+        super().close()
+        with self._lock:
+            if self._open:
+                self._open = False
+                keeper.leave(self._place)
 
     def _read_source(self, source: Source, x: int, y: int, size: Size) -> NDArray[np.uint8]:
         request = {
@@ -123,14 +131,14 @@ class JailedSlide(Slide):
             UnsafeSlideError: If another slide is there by now.
         """
         with self._lock:
-            if not self._cell.alive and self._open:
-                key, cell = keeper.enter(self._address)
+            if not self._cell.usable and self._open:
+                place, cell = keeper.enter(self._address)
                 if cell.opened.info != self.info:
-                    keeper.leave(key)
+                    keeper.leave(place)
                     msg = "the slide changed while it was read"
                     raise UnsafeSlideError(msg)
-                keeper.leave(self._key)
-                self._key, self._cell = key, cell
+                keeper.leave(self._place)
+                self._place, self._cell = place, cell
             return self._cell
 
 

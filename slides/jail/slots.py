@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from slides.errors import SlideError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 KEPT_BYTES: Final = 64 << 20
 """Memory that a slot keeps for the next answer: a block of tiles. What is larger goes back to the system."""
 GRAIN: Final = 1 << 20
+CLOSED: Final = -1
 
 
 class Slot:
@@ -32,9 +35,9 @@ class Slot:
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self._map: mmap.mmap | None = None
         self.handle = os.memfd_create("oncoscope", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         fcntl.fcntl(self.handle, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
-        self._map: mmap.mmap | None = None
 
     def grow(self, length: int) -> int:
         """Make room for an answer.
@@ -44,11 +47,20 @@ class Slot:
 
         Returns:
             Bytes that the slot has now.
+
+        Raises:
+            SlideError: If the slot is closed, or the machine has no room.
         """
+        self._require_open()
         if self._map is None or len(self._map) < length:
             whole = -(-length // GRAIN) * GRAIN
-            os.ftruncate(self.handle, whole)
-            self._map = mmap.mmap(self.handle, whole)
+            try:
+                if os.fstat(self.handle).st_size < whole:
+                    os.ftruncate(self.handle, whole)
+                self._map = mmap.mmap(self.handle, whole)
+            except OSError as error:
+                msg = "this machine has no memory or no open files left for the pixels of a slide"
+                raise SlideError(msg) from error
         return len(self._map)
 
     def pixels(self, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -58,19 +70,32 @@ class Slot:
             shape: Of the array; it must fit.
 
         Returns:
-            An array over the shared memory.
+            An array over the shared memory; none of a slot that is closed.
         """
+        self._require_open()
         return np.ndarray(shape, np.uint8, buffer=self._map)
 
     def shrink(self) -> None:
         """Give memory back that the next answer is unlikely to need."""
-        if self._map is not None and len(self._map) > KEPT_BYTES:
-            self._map.madvise(mmap.MADV_REMOVE)
+        whole = self._map
+        if whole is not None and len(whole) > KEPT_BYTES:
+            whole.madvise(mmap.MADV_REMOVE)
 
     def close(self) -> None:
         """Forget the file; arrays over it stay good."""
-        os.close(self.handle)
-        self._map = None
+        handle, self.handle, self._map = self.handle, CLOSED, None
+        if handle != CLOSED:
+            os.close(handle)
+
+    def _require_open(self) -> None:
+        """Without memory, numpy would invent some; a number of a closed file is soon another file's.
+
+        Raises:
+            SlideError: If the slot is closed.
+        """
+        if self.handle == CLOSED:
+            msg = "the slide is closed"
+            raise SlideError(msg)
 
 
 class Slots:
@@ -82,8 +107,14 @@ class Slots:
     """
 
     def __init__(self, threads: int, lent: int) -> None:
-        self.all = [Slot(number) for number in range(threads + lent)]
         self._threads = threads
+        self.all: list[Slot] = []
+        try:
+            for number in range(threads + lent):
+                self.all.append(Slot(number))
+        except BaseException:
+            self.close()
+            raise
         self._free = deque(self.all)  # its append and pop are atomic, also inside a finalizer
 
     def take(self) -> Slot:
