@@ -30,7 +30,15 @@ from biomarkers.errors import BiomarkerError, CardError, GateError, ManifestErro
 from foundation.errors import FoundationError, MissingWeightsError, PromptError, UnknownEncoderError
 from mil.errors import MilError
 from slides.errors import SlideError, SlideNotFoundError
-from tiling.errors import NoSpaceError, NotEvaluableError, PoolError, SpecError, TilingError
+from tiling.errors import (
+    NoSpaceError,
+    NotEvaluableError,
+    PoolError,
+    RemoteStoreError,
+    SpecError,
+    TilingError,
+    WorkerKilledError,
+)
 
 
 class ApiError(Exception):
@@ -105,7 +113,9 @@ STATUS: Final[dict[type[Exception], int]] = {
     NotEvaluableError: 422,
     SpecError: 422,
     NoSpaceError: 507,
+    RemoteStoreError: 503,
     PoolError: 503,
+    WorkerKilledError: 500,
     FoundationError: 500,
     UnknownEncoderError: 422,
     PromptError: 422,

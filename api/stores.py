@@ -8,11 +8,11 @@ from api.errors import BadRequestError
 from tiling import NotAStoreError, TileStore, read_manifest
 
 
-def is_store(path: Path) -> bool:
+def is_store(path: Path | str) -> bool:
     """Whether a committed store stands at a path, and not a slide.
 
     Args:
-        path: Any path.
+        path: Any path, or an `s3://` address.
 
     Returns:
         True for a tile or embeddings store.
@@ -20,11 +20,11 @@ def is_store(path: Path) -> bool:
     return kind_of(path) is not None
 
 
-def kind_of(path: Path) -> str | None:
+def kind_of(path: Path | str) -> str | None:
     """What kind of store stands at a path.
 
     Args:
-        path: Any path.
+        path: Any path, or an `s3://` address.
 
     Returns:
         `oncoscope-tiles`, `oncoscope-embeddings` or another kind; None where no store stands.

@@ -1,7 +1,8 @@
 """Score a cohort: every slide of a manifest, on any pool. A slide that fails is listed with its reason, alone.
 
 Two passes over the pool: the first opens every slide and names its content, the second scores what has no result yet.
-So a second run recomputes nothing, and a slide that stands in two rows is scored once.
+So a second run recomputes nothing, and a slide that stands in two rows is scored once. A slide that ends its worker is
+given up, the others go on; when the workers are gone, the tables are written all the same.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from biomarkers.result import stored_score
 from biomarkers.tables import write_atomically, write_tables
 from slides import SlideInfo, open_slide
 from slides.jail.spec import Jail
-from tiling import LocalPool, Pool, PoolError
+from tiling import Event, LocalPool, Needs, Pool, Progress
+from tiling.pool import ANYWHERE
 
 ROWS_AT_ONCE: Final = 2
 """Slides under way in this process: one is read while the other is embedded, which itself uses all cores."""
@@ -68,9 +70,10 @@ def score_cohort(
     biomarker: Biomarker | str | Path,
     out: Path,
     pool: Pool | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[Event], None] | None = None,
     *,
     jail: Jail | None = None,
+    needs: Needs = ANYWHERE,
 ) -> CohortResult:
     """Score every slide of a manifest; run again, and only what failed or is new is computed.
 
@@ -79,8 +82,9 @@ def score_cohort(
         biomarker: A card, its name, or the path of one.
         out: Folder of the results: `status.csv`, `scores.csv`, `slides/<id>/`, `stages/`.
         pool: Where slides are scored; a few threads of this process where None.
-        progress: Called with slides settled and slides in all.
+        progress: Called with an event whenever a slide is settled.
         jail: Limits of processes of their own in which slides are decoded; None trusts them.
+        needs: What a worker must have to score, such as a GPU; every worker can look at slides.
 
     Returns:
         One outcome a row, in the order of the manifest.
@@ -91,20 +95,22 @@ def score_cohort(
     with LocalPool(ROWS_AT_ONCE) if pool is None else nullcontext(pool) as workers:
         opened = list(_each(workers, open_row, rows, lambda row, error: Opened(_failed(_unknown(row), error))))
         ledger = _ledger(list(zip(rows, opened, strict=True)), card, out)
-        report = progress or _quiet
-        report(len(ledger.settled), len(rows))
-        for outcome in _each(workers, score_task, ledger.tasks, lambda task, error: _failed(task.outcome, error)):
+        told = Progress(progress or _quiet, len(rows))
+        told.settle(len(ledger.settled))
+        for outcome in _each(
+            workers, score_task, ledger.tasks, lambda task, error: _failed(task.outcome, error), needs=needs
+        ):
             ledger.settled[outcome.row] = outcome
-            report(len(ledger.settled), len(rows))
+            told.settle(len(ledger.settled), sum(outcome.score.tiles.values()) if outcome.score else 0)
     for number, (outcome, first) in ledger.twins.items():
         ledger.settled[number] = _same(outcome, ledger.settled[first])
-    report(len(rows), len(rows))
+    told.settle(len(rows))
     result = CohortResult(tuple(ledger.settled[row.number] for row in rows), out)
     write_tables(result, card)
     return result
 
 
-def _quiet(_done: int, _total: int) -> None:
+def _quiet(_event: Event) -> None:
     """Tell nobody."""
 
 
@@ -218,15 +224,13 @@ def _failed(outcome: Outcome, error: Exception) -> Outcome:
 
 
 def _each(
-    pool: Pool, function: Callable[[Item], Result], items: Sequence[Item], lost: Callable[[Item, Exception], Result]
+    pool: Pool,
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    lost: Callable[[Item, Exception], Result],
+    *,
+    needs: Needs = ANYWHERE,
 ) -> Iterator[Result]:
-    """Map over a pool; an item whose worker dies is given up and the rest goes on."""
-    done = 0
-    while done < len(items):
-        try:
-            for result in pool.map(function, items[done:]):
-                done += 1
-                yield result
-        except PoolError as error:
-            yield lost(items[done], error)
-            done += 1
+    """Map over a pool; what it gives up has a result of its own."""
+    for item, outcome in zip(items, pool.outcomes(function, items, needs), strict=True):
+        yield outcome.get() if outcome.error is None else lost(item, outcome.error)

@@ -13,7 +13,8 @@ from biomarkers.reading import tissue_digest
 from foundation import Embeddings, list_encoders
 from slides import SlideInfo
 from tiling import fingerprint
-from tiling.stage import Keep, stage_fingerprint
+from tiling.shard import Keep
+from tiling.stage import stage_fingerprint
 
 FORMAT: Final = 1
 """Raised when the same slide and card would give another result, so that old results are not reused."""

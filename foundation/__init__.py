@@ -22,6 +22,7 @@ from foundation.errors import (
     UnknownTermError,
     WeightsMismatchError,
 )
+from foundation.one_pass import embed_in_one_pass
 from foundation.registry import list_encoders, load_encoder
 from foundation.spec import EncoderSpec
 from foundation.tissue import TISSUES, TissueHead
@@ -49,6 +50,7 @@ __all__ = [
     "WeightsMismatchError",
     "ask",
     "embed",
+    "embed_in_one_pass",
     "list_encoders",
     "load_encoder",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from foundation import embeddings as layout
 from foundation.embeddings import Embeddings
 from foundation.encoder import Encoder
 from foundation.errors import BadFeaturesError, ContractError
+from foundation.spec import EncoderSpec
 from slides import Address
 from tiling.commit import is_committed, staged
 from tiling.fingerprint import fingerprint
@@ -26,6 +27,8 @@ from tiling.store import TileStore
 
 Progress = Callable[[int, int], None]
 """Called with (tiles done, tiles in all)."""
+Rows = Mapping[float, NDArray[np.float16]]
+"""Scale in um/px -> features [N, D]."""
 Batch = tuple[NDArray[np.int64], NDArray[np.uint8]]
 _INTERPOLATION = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 _SAME_SCALE = 0.01
@@ -54,6 +57,7 @@ def embed(
     address: Address | None = None,
     progress: Progress | None = None,
     options: EmbedOptions | None = None,
+    rows: Rows | None = None,
 ) -> Embeddings:
     """Embed every tile of a slide; a result that is there already is opened, not computed again.
 
@@ -65,14 +69,15 @@ def embed(
         address: The slide; needed where the store keeps no pixels.
         progress: Called after each batch.
         options: How.
+        rows: Features that were computed while the tiles were cut (`foundation.one_pass`); None computes them.
 
     Returns:
         The embeddings.
     """
     options = options or EmbedOptions()
     wanted = tuple(sorted(store.grid(mpp).mpp for mpp in (store.zooms if zooms is None else set(zooms))))
-    breaches = breaches_of_contract(store, encoder, wanted)
-    _require_allowed(breaches, options)
+    breaches = breaches_of_contract(encoder.spec, {mpp: store.grid(mpp).spec.px for mpp in wanted})
+    require_allowed(breaches, options)
     name = _fingerprint(store, encoder, wanted, breaches)
     final = out / f"{name}.embeddings.zarr"
     if not is_committed(final):
@@ -80,17 +85,16 @@ def embed(
         with staged(final, kind=layout.KIND, fingerprint=name) as folder:
             layout.write_header(folder, _header(store, encoder, wanted, breaches))
             for mpp in wanted:
-                layout.write_zoom(folder, mpp, task.zoom(mpp))
+                layout.write_zoom(folder, mpp, task.zoom(mpp, None if rows is None else rows[mpp]))
     return Embeddings.open(final)
 
 
-def breaches_of_contract(store: TileStore, encoder: Encoder, zooms: Sequence[float]) -> tuple[str, ...]:
+def breaches_of_contract(spec: EncoderSpec, tiles: Mapping[float, int]) -> tuple[str, ...]:
     """What an encoder would be fed that it is not meant for.
 
     Args:
-        store: The tiles.
-        encoder: The encoder.
-        zooms: Scales to embed.
+        spec: The encoder's.
+        tiles: Scale in um/px -> side of its tiles in pixels.
 
     Returns:
         One sentence a breach; empty when all is well.
@@ -98,20 +102,28 @@ def breaches_of_contract(store: TileStore, encoder: Encoder, zooms: Sequence[flo
     Raises:
         ContractError: If no zoom is asked for.
     """
-    if not zooms:
+    if not tiles:
         raise ContractError("Embedding needs at least one zoom.")
-    spec, found = encoder.spec, []
-    for mpp in zooms:
+    found = []
+    for mpp, px in tiles.items():
         if spec.mpp and not any(abs(mpp / meant - 1) < _SAME_SCALE for meant in spec.mpp):
             meant_for = ", ".join(f"{meant:g}" for meant in spec.mpp)
             found.append(f"encoder {spec.key!r} is meant for {meant_for} um/px, not {mpp:g}")
-        px = store.grid(mpp).spec.px
         if px != spec.px:
             found.append(f"encoder {spec.key!r} takes tiles of {spec.px} px, not {px} (at {mpp:g} um/px)")
     return tuple(found)
 
 
-def _require_allowed(breaches: tuple[str, ...], options: EmbedOptions) -> None:
+def require_allowed(breaches: tuple[str, ...], options: EmbedOptions) -> None:
+    """Refuse to break a contract that nobody allowed to break.
+
+    Args:
+        breaches: What `breaches_of_contract` found.
+        options: Hold what the caller allows.
+
+    Raises:
+        ContractError: If there are any.
+    """
     if breaches and not options.override:
         raise ContractError(f"Refused: {'; '.join(breaches)}. It can be overridden, and is then recorded.")
 
@@ -155,16 +167,19 @@ class _Task:
     total: int
     done: int = 0
 
-    def zoom(self, mpp: float) -> dict[str, NDArray[Any]]:
+    def zoom(self, mpp: float, rows: NDArray[np.float16] | None) -> dict[str, NDArray[Any]]:
         """All arrays of one zoom."""
         grid = self.store.grid(mpp)
-        features = np.zeros((len(grid), self.encoder.spec.dim), np.float16)
-        batches = self.store.batches(mpp, self.options.batch, self.address)
-        for index, rows in self._encoded(batches):
-            features[index] = _usable(rows)
-            self._report(len(index))
+        features = self._features(mpp) if rows is None else rows
         _require_spread(features)
         return {"features": features, "coords": grid.coords, "tissue": grid.tissue, "parent": grid.parent}
+
+    def _features(self, mpp: float) -> NDArray[np.float16]:
+        features = np.zeros((len(self.store.grid(mpp)), self.encoder.spec.dim), np.float16)
+        for index, rows in self._encoded(self.store.batches(mpp, self.options.batch, self.address)):
+            features[index] = usable(rows)
+            self._report(len(index))
+        return features
 
     def _encoded(self, batches: Iterable[Batch]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Encode on all cores while the next batches are read, with a bounded number waiting."""
@@ -182,18 +197,31 @@ class _Task:
                 pool.shutdown(cancel_futures=True)
 
     def _encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """One batch of the fixed shape."""
-        spec = self.encoder.spec
-        if tiles.shape[1] != spec.px:  # only where the caller overrode the contract
-            tiles = _resized(tiles, spec.px, spec.interpolation)
-        missing = self.options.batch - len(tiles)
-        filled = np.concatenate([tiles, np.repeat(tiles[-1:], missing, axis=0)]) if missing else tiles
-        return self.encoder.encode(filled)[: len(tiles)]
+        return encode_batch(self.encoder, tiles, self.options.batch)
 
     def _report(self, count: int) -> None:
         self.done += count
         if self.progress is not None:
             self.progress(self.done, self.total)
+
+
+def encode_batch(encoder: Encoder, tiles: NDArray[np.uint8], batch: int) -> NDArray[np.float32]:
+    """Encode a batch of the fixed shape.
+
+    Args:
+        encoder: What to run.
+        tiles: RGB [n, px, px, 3], n at most `batch`.
+        batch: Tiles that the encoder is given; the last one is repeated to fill up.
+
+    Returns:
+        [n, D].
+    """
+    spec = encoder.spec
+    if tiles.shape[1] != spec.px:  # only where the caller overrode the contract
+        tiles = _resized(tiles, spec.px, spec.interpolation)
+    missing = batch - len(tiles)
+    filled = np.concatenate([tiles, np.repeat(tiles[-1:], missing, axis=0)]) if missing else tiles
+    return encoder.encode(filled)[: len(tiles)]
 
 
 def _resized(tiles: NDArray[np.uint8], px: int, interpolation: str) -> NDArray[np.uint8]:
@@ -202,8 +230,14 @@ def _resized(tiles: NDArray[np.uint8], px: int, interpolation: str) -> NDArray[n
     return np.stack([np.asarray(cv2.resize(tile, (px, px), interpolation=how), np.uint8) for tile in tiles])
 
 
-def _usable(rows: NDArray[np.float32]) -> NDArray[np.float16]:
+def usable(rows: NDArray[np.float32]) -> NDArray[np.float16]:
     """Features as they are stored.
+
+    Args:
+        rows: [n, D].
+
+    Returns:
+        The same as float16.
 
     Raises:
         BadFeaturesError: If a row is not finite (also as float16), zero, or one number throughout.

@@ -13,7 +13,8 @@ import pytest
 from biomarkers import CohortResult, ManifestError, score_cohort
 from biomarkers.outcome import explain
 from slides.testing import write_slide
-from tiling import LocalPool, PoolError
+from tiling import Event, LocalPool, Needs, Outcome, WorkerKilledError
+from tiling.pool import ANYWHERE
 
 CANARY = "Doe^Jane-19700101"
 
@@ -154,8 +155,8 @@ def test_ids_of_the_researcher_are_echoed(folder: Path, out: Path, tmp_path: Pat
     )
     stages = tmp_path / "out" / "stages"
     shutil.copytree(out / "stages", stages)
-    calls: list[tuple[int, int]] = []
-    result = score_cohort(manifest, "tissue-composition", tmp_path / "out", progress=lambda *at: calls.append(at))
+    events: list[Event] = []
+    result = score_cohort(manifest, "tissue-composition", tmp_path / "out", progress=events.append)
     assert [(row.slide, row.state) for row in result.outcomes] == [
         ("CASE-1", "scored"),
         ("CASE-2", "scored"),
@@ -163,8 +164,11 @@ def test_ids_of_the_researcher_are_echoed(folder: Path, out: Path, tmp_path: Pat
     ]
     assert result.outcomes[1].result == "slides/CASE-1"
     assert "CASE-1" in (tmp_path / "out" / "slides" / "CASE-1" / "report.html").read_text()
-    assert calls == sorted(calls)
-    assert calls[-1] == (3, 3)
+    assert [event.slides_done for event in events] == [1, 2, 3]
+    assert {event.slides for event in events} == {3}
+    score = result.outcomes[0].score
+    assert score is not None
+    assert [event.tiles_done for event in events] == [0, *[sum(score.tiles.values())] * 2]
 
 
 def test_an_error_that_is_not_ours_is_told_by_its_class_alone(folder: Path, out: Path, tmp_path: Path) -> None:
@@ -183,11 +187,14 @@ def test_an_error_that_is_not_ours_is_told_by_its_class_alone(folder: Path, out:
 class DyingPool(LocalPool):
     """A pool whose workers die of one row, as a decoder's crash kills a process."""
 
-    def map(self, function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+    def outcomes(
+        self, function: Callable[[Any], Any], items: Iterable[Any], needs: Needs = ANYWHERE
+    ) -> Iterator[Outcome[Any]]:
         for item in items:
             if getattr(item, "id", "") == "CASE-2":
-                raise PoolError("the workers that took a task died each time; the task was given up")
-            yield function(item)
+                yield Outcome(error=WorkerKilledError("a worker died each time; the task was given up"))
+            else:
+                yield from super().outcomes(function, [item], needs)
 
 
 def test_a_worker_that_dies_costs_one_row(folder: Path, out: Path, tmp_path: Path) -> None:

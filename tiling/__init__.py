@@ -7,37 +7,54 @@
 
 from tiling.commit import is_committed, read_manifest, staged, verify_manifest
 from tiling.errors import (
+    CertificateError,
     DamagedStoreError,
+    MaskError,
     NoSpaceError,
     NotAStoreError,
     NotBrightfieldError,
     NotEvaluableError,
     NoTissueError,
     PoolError,
+    RemoteStoreError,
+    SegmenterError,
     SpecError,
     StoreError,
     TilingError,
     TooCoarseError,
+    WorkerKilledError,
 )
 from tiling.fingerprint import fingerprint
 from tiling.grid import TileGrid, TileSpec
 from tiling.plan import plan
-from tiling.pool import LocalPool, Pool
+from tiling.pool import LocalPool, Needs, Outcome, Pool
+from tiling.progress import Event, Progress
+from tiling.selection import Sampling, Selection
 from tiling.stage import DEFAULT_ZOOMS, tile
 from tiling.store import TileStore
 from tiling.tissue import TissueMask, TissueSpec, segment
 
 __all__ = [
     "DEFAULT_ZOOMS",
+    "CertificateError",
     "DamagedStoreError",
+    "Event",
     "LocalPool",
+    "MaskError",
+    "Needs",
     "NoSpaceError",
     "NoTissueError",
     "NotAStoreError",
     "NotBrightfieldError",
     "NotEvaluableError",
+    "Outcome",
     "Pool",
     "PoolError",
+    "Progress",
+    "RemoteStoreError",
+    "Sampling",
+    "SegmenterError",
+    "Selection",
     "SpecError",
     "StoreError",
     "TileGrid",
@@ -47,6 +64,7 @@ __all__ = [
     "TissueMask",
     "TissueSpec",
     "TooCoarseError",
+    "WorkerKilledError",
     "fingerprint",
     "is_committed",
     "plan",

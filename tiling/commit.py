@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tiling.errors import DamagedStoreError, NoSpaceError, NotAStoreError
+from tiling.members import Folder, members_of
+from tiling.pool import LocalPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 MANIFEST = "manifest.json"
 STAGING_SUFFIX = ".staging"
+READERS = 8
+"""Members that are read at a time: object storage answers slowly and much at once."""
 
 
 @contextmanager
@@ -35,48 +39,82 @@ def staged(final: Path, **about: Any) -> Iterator[Path]:  # noqa: ANN401 - any J
     Yields:
         The folder to write into.
 
-    Raises:
-        NoSpaceError: If the disk is full.
-        OSError: If the folder cannot be written for another reason.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     staging = final.with_name(f".{final.name}.{uuid.uuid4().hex[:12]}{STAGING_SUFFIX}")
     try:
-        staging.mkdir()
-        yield staging
-        _write_manifest(staging, about)
-        _sync_tree(staging)
-        _rename(staging, final)
+        with no_space():
+            staging.mkdir()
+            yield staging
+            commit(staging, final, about)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def no_space() -> Iterator[None]:
+    """Give the errors of a full disk their own name.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        NoSpaceError: If the disk is full.
+        OSError: What else goes wrong.
+    """
+    try:
+        yield
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             msg = "the disk is full; nothing was written, free some space and run again"
             raise NoSpaceError(msg) from error
         raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
-def is_committed(folder: Path) -> bool:
+def commit(folder: Path, final: Path, about: Mapping[str, Any], known: Mapping[str, Any] | None = None) -> None:
+    """List a finished folder with checksums, make it durable and rename it into place.
+
+    Args:
+        folder: The folder; nobody writes into it any more.
+        final: Where it goes. If a whole one is there already, that one stays.
+        about: JSON values to keep in the manifest.
+        known: Members whose bytes and sha256 are known and which are through to the disk.
+
+    Raises:
+        DamagedStoreError: If one of these is not there.
+    """
+    known = known or {}
+    if any(size_of(folder / name) != member["bytes"] for name, member in known.items()):
+        msg = "a file of the store vanished before it was committed; run again"
+        raise DamagedStoreError(msg)
+    _write_manifest(folder, about, known)
+    for path in [*folder.rglob("*"), folder]:  # files first, then the folders that name them
+        if path.relative_to(folder).as_posix() not in known:
+            sync(path)
+    _rename(folder, final)
+
+
+def is_committed(folder: Path | str) -> bool:
     """Whether a committed folder stands there, whole as far as names and sizes tell.
 
     Args:
-        folder: The folder.
+        folder: The folder, or its `s3://` address.
 
     Returns:
         True if its manifest and every member of the manifest are there with the right size.
     """
     try:
-        members = read_manifest(folder)["members"]
+        manifest = read_manifest(folder)
     except NotAStoreError:
         return False
-    return all(_size(folder / name) == member["bytes"] for name, member in members.items())
+    return not _missing(folder, manifest)
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path | str) -> dict[str, Any]:
     """The manifest of a committed folder.
 
     Args:
-        folder: The folder.
+        folder: The folder, or its `s3://` address.
 
     Returns:
         `members`: name -> {bytes, sha256}, and what `staged` was told about the store.
@@ -85,7 +123,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         NotAStoreError: If there is none.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads(members_of(folder).read(MANIFEST))
         manifest["members"].items()
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
         msg = "no committed store stands at this place"
@@ -93,41 +131,56 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def verify_manifest(folder: Path) -> list[str]:
+def verify_manifest(folder: Path | str) -> list[str]:
     """Read every byte of a committed folder and compare with the manifest.
 
     Args:
-        folder: The folder.
+        folder: The folder, or its `s3://` address.
 
     Returns:
-        Names of members that are missing, altered or not in the manifest; empty when all is well.
+        Names of members that are missing, altered or not in the manifest, or the manifest itself; empty when all is
+        well.
     """
     manifest = read_manifest(folder)
     members = manifest["members"]
-    damaged = [] if manifest.get("self") == _self_digest(manifest) else [MANIFEST]
-    damaged += [n for n, m in members.items() if not (folder / n).is_file() or _digest(folder / n) != m["sha256"]]
-    return damaged + [name for name in _names(folder) if name not in members]
+    if manifest.get("self") != _self_digest(manifest):
+        return [MANIFEST]  # what it says of the others is worth nothing
+    place = members_of(folder)
+    with LocalPool(READERS) as pool:
+        digests = dict(zip(members, pool.map(place.digest, members), strict=True))
+    damaged = [name for name, member in members.items() if digests[name] != member["sha256"]]
+    return damaged + sorted(place.sizes().keys() - members - {MANIFEST})
 
 
-def require_whole(folder: Path) -> None:
+def require_whole(folder: Path | str, manifest: Mapping[str, Any] | None = None) -> None:
     """Refuse a folder that is not committed or lacks a member.
 
     Args:
-        folder: The folder.
+        folder: The folder, or its `s3://` address.
+        manifest: Its manifest, if it has been read.
 
     Raises:
         DamagedStoreError: If a member is missing or has another size.
     """
-    missing = [
-        name for name, member in read_manifest(folder)["members"].items() if _size(folder / name) != member["bytes"]
-    ]
+    missing = _missing(folder, manifest or read_manifest(folder))
     if missing:
         msg = f"the store is damaged: {missing[0]} is missing or cut off ({len(missing)} members in all)"
         raise DamagedStoreError(msg)
 
 
-def _write_manifest(folder: Path, about: dict[str, Any]) -> None:
-    members = {name: {"bytes": _size(folder / name), "sha256": _digest(folder / name)} for name in _names(folder)}
+def _missing(folder: Path | str, manifest: Mapping[str, Any]) -> list[str]:
+    """Names of members that are not there with the right size."""
+    sizes = members_of(folder).sizes()
+    return [name for name, member in manifest["members"].items() if sizes.get(name) != member["bytes"]]
+
+
+def _write_manifest(folder: Path, about: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    place = Folder(folder)
+    members = {
+        name: known.get(name) or {"bytes": size, "sha256": place.digest(name)}
+        for name, size in sorted(place.sizes().items())
+        if name != MANIFEST
+    }
     manifest = {"format": 1, **about, "members": members}
     manifest["self"] = _self_digest(manifest)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
@@ -139,24 +192,16 @@ def _self_digest(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _names(folder: Path) -> list[str]:
-    files = (path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
-    return sorted(path.relative_to(folder).as_posix() for path in files)
+def size_of(path: Path) -> int:
+    """Bytes of a file.
 
+    Args:
+        path: Which.
 
-def _size(path: Path) -> int:
+    Returns:
+        Its size, -1 where there is none.
+    """
     return path.stat().st_size if path.is_file() else -1
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_tree(folder: Path) -> None:
-    """Files first, then the folders that name them."""
-    for path in [*folder.rglob("*"), folder]:
-        sync(path)
 
 
 def sync(path: Path) -> None:

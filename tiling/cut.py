@@ -1,12 +1,13 @@
 """Cut tiles: one read of the slide feeds every zoom that divides evenly.
 
-The unit of work is a block: a few rows of tiles of the finest zoom and the coarser tiles above them. It is what a
-worker gets, it holds no pixels, and its memory is bounded whatever the slide.
+The unit of reading is a block: a few rows of tiles of the finest zoom and the coarser tiles above them; its memory is
+bounded whatever the slide. The unit of work is a band: neighbouring blocks with enough tiles to outweigh a task. Both
+are a few numbers, never pixels.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
     from slides import Slide
     from tiling.grid import TileGrid
 
-BLOCK_ROWS, BLOCK_COLS = 4, 64
-"""Tiles of the finest zoom in a block: 256 are enough work to outweigh a task, 4 rows keep the canvas under 40 MB."""
+BLOCK_ROWS, BLOCK_COLS = 4, 32
+"""Tiles of the finest zoom in a block: its memory stays under 20 MB; a compressed tile is decoded twice only where it
+lies across a block's edge."""
+BAND_TILES = 300
+"""Tiles of the finest zoom in a band, at least: a third of a second of work against 3 ms that a task costs on Dask."""
 READ_PX = 1 << 25
 """Pixels of the slide that one read touches (100 MB of RGB); fewer tiles at once where no level is near the zoom."""
 GLASS = 255
-"""What a canvas shows where nothing was read; also the fill value of stored pixels."""
+"""The fill value of stored pixels: what a viewer sees where no tile is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,9 @@ class Block:
 
     rows: tuple[tuple[int, int], ...]
     cols: tuple[tuple[int, int], ...]
+
+
+Band = tuple[Block, ...]
 
 
 def families(grids: Sequence[TileGrid]) -> list[list[TileGrid]]:
@@ -66,13 +73,76 @@ def blocks(family: Sequence[TileGrid]) -> list[Block]:
     Returns:
         Blocks; together they hold every kept tile once.
     """
-    ratios = [round(grid.mpp / family[0].mpp) for grid in family]
-    rows, cols = max(1, BLOCK_ROWS // ratios[-1]), max(1, BLOCK_COLS // ratios[-1])
+    ratios = ratios_of(family)
+    rows, cols = block_shape(ratios[-1])
     wanted: set[tuple[int, int]] = set()
     for grid, ratio in zip(family, ratios, strict=True):
         cells = grid.cells // np.array([rows, cols]) // (ratios[-1] // ratio)
         wanted |= set(map(tuple, np.unique(cells, axis=0).tolist()))
     return [_block(row * rows, col * cols, (rows, cols), ratios) for row, col in sorted(wanted)]
+
+
+def bands(family: Sequence[TileGrid]) -> list[Band]:
+    """Group the blocks of a family into units of work.
+
+    Args:
+        family: Grids of `families`, finest first.
+
+    Returns:
+        Bands of neighbouring blocks, each but the last of at least `BAND_TILES` tiles of the finest zoom.
+    """
+    found: list[Band] = []
+    open_band: list[Block] = []
+    held = 0
+    for block in blocks(family):
+        open_band.append(block)
+        held += len(inside(family[0], block, 0))
+        if held >= BAND_TILES:
+            found.append(tuple(open_band))
+            open_band, held = [], 0
+    return [*found, tuple(open_band)] if open_band else found
+
+
+def snapped(slide: Slide, grids: Sequence[TileGrid]) -> tuple[TileGrid, ...]:
+    """Move tiles onto whole pixels of what they are cut from; half a pixel of a tile at most.
+
+    Args:
+        slide: The open slide.
+        grids: Finest first.
+
+    Returns:
+        The same grids; those of a family stay aligned.
+    """
+    snaps = {
+        grid.mpp: slide.source_for(min(family[0].extent) / family[0].spec.px).downsample
+        for family in families(grids)
+        for grid in family
+    }
+    return tuple(replace(grid, snap=snaps[grid.mpp]) for grid in grids)
+
+
+def ratios_of(family: Sequence[TileGrid]) -> list[int]:
+    """How much coarser each grid of a family is than its finest.
+
+    Args:
+        family: Grids of `families`, finest first.
+
+    Returns:
+        Whole numbers, the first is 1.
+    """
+    return [round(grid.mpp / family[0].mpp) for grid in family]
+
+
+def block_shape(ratio: int) -> tuple[int, int]:
+    """Rows and columns of tiles in a block.
+
+    Args:
+        ratio: How much coarser the zoom is than the finest of its family.
+
+    Returns:
+        Rows, columns.
+    """
+    return max(1, BLOCK_ROWS // ratio), max(1, BLOCK_COLS // ratio)
 
 
 def cut(
@@ -88,23 +158,21 @@ def cut(
     Yields:
         For each zoom: its position in the family, indices of the tiles in their grid [n], their pixels [n, px, px, 3].
     """
-    chosen = [_inside(grid, block, zoom) for zoom, grid in enumerate(family)]
-    canvas = _canvas(slide, family, block, chosen)
-    px = family[0].spec.px
+    chosen = [inside(grid, block, zoom) for zoom, grid in enumerate(family)]
+    number = _needed(family, block, chosen)
+    tiles, ratio = _read(slide, family[0], block, number), 1
     for zoom, (grid, index) in enumerate(zip(family, chosen, strict=True)):
-        ratio = round(grid.mpp / family[0].mpp)
-        image = canvas if ratio == 1 else _box(canvas, ratio)
-        places = (grid.cells[index] - np.array([block.rows[zoom][0], block.cols[zoom][0]])) * px
-        tiles = np.empty((len(index), px, px, 3), np.uint8)
-        for tile, (y, x) in zip(tiles, places, strict=True):
-            tile[:] = image[y : y + px, x : x + px]
-        yield zoom, index, tiles
+        step = round(grid.mpp / family[0].mpp)
+        tiles, number = _coarser(tiles, number, step // ratio)
+        ratio = step
+        row, col = (grid.cells[index] - np.array([block.rows[zoom][0], block.cols[zoom][0]])).T
+        yield zoom, index, tiles if len(index) == len(tiles) else tiles[number[row, col]]
 
 
 def _nests(finest: TileGrid, grid: TileGrid) -> bool:
     """Whether a grid's tiles are made of whole tiles of the finest."""
     ratio = grid.mpp / finest.mpp
-    even = abs(ratio - round(ratio)) < 1e-9 and BLOCK_ROWS % round(ratio) == 0
+    even = abs(ratio - round(ratio)) < 1e-9 and BLOCK_ROWS % round(ratio) == 0 and grid.spec.px % round(ratio) == 0
     return even and grid.spec.px == finest.spec.px and grid.spec.overlap == finest.spec.overlap == 0
 
 
@@ -117,31 +185,48 @@ def _block(row: int, col: int, shape: tuple[int, int], ratios: Sequence[int]) ->
     )
 
 
-def _inside(grid: TileGrid, block: Block, zoom: int) -> NDArray[np.int64]:
-    """Indices of the kept tiles of a grid in a block."""
+def inside(grid: TileGrid, block: Block, zoom: int) -> NDArray[np.int64]:
+    """Indices of the kept tiles of a grid in a block.
+
+    Args:
+        grid: The grid.
+        block: A block of its family.
+        zoom: The grid's position in the family.
+
+    Returns:
+        Indices in reading order, [n].
+    """
     (top, bottom), (left, right) = block.rows[zoom], block.cols[zoom]
     row, col = grid.cells[:, 0], grid.cells[:, 1]
     return np.flatnonzero((row >= top) & (row < bottom) & (col >= left) & (col < right))
 
 
-def _canvas(
-    slide: Slide, family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[np.int64]]
-) -> NDArray[np.uint8]:
-    """The block's cells of the finest zoom side by side; only those that some tile of any zoom needs are read."""
-    finest, (top, left) = family[0], (block.rows[0][0], block.cols[0][0])
-    needed = _needed(family, block, chosen)
-    px = finest.spec.px
-    canvas = np.full((needed.shape[0] * px, needed.shape[1] * px, 3), GLASS, np.uint8)
-    for cells in _reads(slide, finest, np.argwhere(needed)):
-        tiles = slide.read_tiles([region(finest, top + int(r), left + int(c)) for r, c in cells], Size(px, px))
-        for (row, col), tile in zip(cells, tiles, strict=True):
-            canvas[row * px : (row + 1) * px, col * px : (col + 1) * px] = tile
-    return canvas
+def _needed(family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Which cells of the finest zoom lie under a chosen tile of any zoom: their number in reading order, else -1."""
+    (top, bottom), (left, right) = block.rows[0], block.cols[0]
+    needed = np.zeros((bottom - top, right - left), np.bool_)
+    for grid, index in zip(family, chosen, strict=True):
+        ratio = round(grid.mpp / family[0].mpp)
+        for row, col in grid.cells[index] * ratio - np.array([top, left]):
+            needed[row : row + ratio, col : col + ratio] = True
+    return np.where(needed, np.cumsum(needed).reshape(needed.shape) - 1, -1)
+
+
+def _read(slide: Slide, finest: TileGrid, block: Block, number: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The needed cells of the finest zoom, [n, px, px, 3]."""
+    px, corner = finest.spec.px, np.array([block.rows[0][0], block.cols[0][0]])
+    cells = np.argwhere(number >= 0)
+    tiles = np.empty((len(cells), px, px, 3), np.uint8)
+    for part in _reads(slide, finest, cells):
+        numbers = number[part[:, 0], part[:, 1]]
+        regions = [Region(x, y, *finest.side) for x, y in finest.corners(part + corner).tolist()]
+        slide.read_tiles(regions, Size(px, px), out=tiles[numbers[0] : numbers[-1] + 1])
+    return tiles
 
 
 def _reads(slide: Slide, grid: TileGrid, cells: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Group cells into reads of bounded memory; where a reader pays for what lies between, by row."""
-    width, height = cell_size(grid)
+    width, height = grid.side
     source = slide.source_for(min(width, height) / grid.spec.px)
     most = max(1, int(READ_PX * source.downsample**2 / (width * height)))
     rows = [cells] if slide.reads_sparsely else [cells[cells[:, 0] == row] for row in np.unique(cells[:, 0])]
@@ -149,50 +234,30 @@ def _reads(slide: Slide, grid: TileGrid, cells: NDArray[np.int64]) -> Iterator[N
         yield from (row[i : i + most] for i in range(0, len(row), most))
 
 
-def _needed(family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.bool_]:
-    """Cells of the finest zoom, [rows, columns] of the block, that lie under a chosen tile of any zoom."""
-    (top, bottom), (left, right) = block.rows[0], block.cols[0]
-    needed = np.zeros((bottom - top, right - left), np.bool_)
-    for grid, index in zip(family, chosen, strict=True):
-        ratio = round(grid.mpp / family[0].mpp)
-        for row, col in grid.cells[index] * ratio - np.array([top, left]):
-            needed[row : row + ratio, col : col + ratio] = True
-    used = np.argwhere(needed)
-    height, width = (used.max(axis=0) + 1) if len(used) else (1, 1)
-    coarsest = round(family[-1].mpp / family[0].mpp)  # a whole number of coarse tiles, so that averaging comes out even
-    return needed[: -(-int(height) // coarsest) * coarsest, : -(-int(width) // coarsest) * coarsest]
-
-
-def region(grid: TileGrid, row: int, col: int) -> Region:
-    """Where a cell lies: its exact corner rounded to whole level-0 pixels, its size the same for every cell.
-
-    One size for all, because the size decides how a reader shrinks; neighbours overlap or miss by a pixel at most.
+def _coarser(
+    tiles: NDArray[np.uint8], number: NDArray[np.int64], ratio: int
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Tiles of a coarser zoom: each pixel the exact average of ratio x ratio pixels.
 
     Args:
-        grid: The grid.
-        row: Row of the cell.
-        col: Column of the cell.
+        tiles: Of the finer zoom, [n, px, px, 3].
+        number: Which of them stands in which cell of the block in reading order, -1 for none.
+        ratio: How much coarser.
 
     Returns:
-        The region in level-0 pixels.
+        Every tile with at least one finer tile, and where it stands; those whose finer tiles are not all there have
+        undefined parts, and no such tile is kept by a plan.
     """
-    x, y = grid.origin[0] + col * grid.step[0], grid.origin[1] + row * grid.step[1]
-    return Region(round(x), round(y), *cell_size(grid))
-
-
-def cell_size(grid: TileGrid) -> tuple[int, int]:
-    """Width and height of a cell in whole level-0 pixels.
-
-    Args:
-        grid: The grid.
-
-    Returns:
-        The sizes, at least 1.
-    """
-    return max(1, round(grid.extent[0])), max(1, round(grid.extent[1]))
-
-
-def _box(image: NDArray[np.uint8], ratio: int) -> NDArray[np.uint8]:
-    """Exact average of ratio x ratio pixels."""
-    size = (image.shape[1] // ratio, image.shape[0] // ratio)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if ratio == 1:
+        return tiles, number
+    rows, cols = np.nonzero(number >= 0)
+    found = np.zeros((number.shape[0] // ratio, number.shape[1] // ratio), np.bool_)
+    found[rows // ratio, cols // ratio] = True
+    parents = np.where(found, np.cumsum(found).reshape(found.shape) - 1, -1)
+    coarse = np.empty((int(found.sum()), *tiles.shape[1:]), np.uint8)
+    side = tiles.shape[1] // ratio
+    for tile, row, col in zip(tiles, rows, cols, strict=True):
+        y, x = row % ratio * side, col % ratio * side
+        place = coarse[parents[row // ratio, col // ratio], y : y + side, x : x + side]
+        cv2.resize(tile, (side, side), dst=place, interpolation=cv2.INTER_AREA)
+    return coarse, parents

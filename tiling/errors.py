@@ -4,6 +4,8 @@
 
     TilingError
     ├── SpecError             a tile specification that cannot be met
+    │   └── MaskError         a tissue mask from outside that cannot be used
+    ├── SegmenterError        a tissue segmenter from outside that cannot be used
     ├── NotEvaluableError     the slide cannot be judged, with the reason
     │   ├── NoTissueError
     │   ├── NotBrightfieldError
@@ -11,8 +13,11 @@
     ├── StoreError
     │   ├── NotAStoreError    no committed store stands there
     │   ├── DamagedStoreError a member is missing or altered
-    │   └── NoSpaceError      the disk is full
+    │   ├── NoSpaceError      the disk is full
+    │   └── RemoteStoreError  object storage refuses or does not answer
+    ├── CertificateError      certificates that cannot be made or read
     └── PoolError             the workers are gone
+        └── WorkerKilledError one task ends every worker that takes it
 """
 
 from __future__ import annotations
@@ -24,6 +29,14 @@ class TilingError(Exception):
 
 class SpecError(TilingError):
     """A tile specification that cannot be met."""
+
+
+class MaskError(SpecError):
+    """A tissue mask from outside that cannot be used."""
+
+
+class SegmenterError(TilingError):
+    """A tissue segmenter from outside that cannot be used."""
 
 
 class NotEvaluableError(TilingError):
@@ -58,5 +71,17 @@ class NoSpaceError(StoreError):
     """The disk is full; nothing was committed."""
 
 
+class RemoteStoreError(StoreError):
+    """Object storage refuses, or does not answer."""
+
+
 class PoolError(TilingError):
     """The workers cannot be reached or died too often."""
+
+
+class WorkerKilledError(PoolError):
+    """A task ended every worker that took it, also when it ran alone; the others went on."""
+
+
+class CertificateError(TilingError):
+    """Certificates cannot be made, or are not there."""

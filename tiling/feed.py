@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from slides import open_slide
 from tiling.cut import blocks, cut
 from tiling.errors import DamagedStoreError, StoreError
+from tiling.layout import shard_name
 from tiling.pool import LocalPool
+from tiling.shard import read_parts, read_shard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    import zarr
     from numpy.typing import NDArray
 
     from slides import Address, SlideInfo
     from tiling.cut import Block
     from tiling.grid import TileGrid
+    from tiling.members import Members
+    from tiling.shard import ShardLayout
 
     Batch = tuple[NDArray[np.int64], NDArray[np.uint8]]
+
+SHARDS_AT_ONCE = 8
+"""Shards of which some tiles are read at a time; object storage answers slowly and much at once."""
 
 
 def cut_batches(
@@ -54,34 +62,95 @@ def cut_batches(
         yield from rebatch(pool.map(read, blocks(family)), size)
 
 
-def stored_batches(pixels: zarr.Array[Any], grid: TileGrid, size: int, threads: int) -> Iterator[Batch]:
-    """Read the tiles of one zoom from a store.
+def stored_batches(
+    store: Members, grid: TileGrid, shard: ShardLayout, size_threads: tuple[int, int]
+) -> Iterator[Batch]:
+    """Read the tiles of one zoom from a store, shard by shard.
 
     Args:
-        pixels: The zoom's pixel array, [3, rows * px, columns * px].
-        grid: Its grid.
-        size: Tiles in a batch.
-        threads: Readers.
+        store: The store.
+        grid: The zoom's grid.
+        shard: Its shards.
+        size_threads: Tiles in a batch, and readers.
 
     Yields:
         Indices [b] and pixels [b, px, px, 3].
     """
-    px = grid.spec.px
-    rows = [np.flatnonzero(grid.cells[:, 0] == row) for row in np.unique(grid.cells[:, 0])]
 
-    def read(index: NDArray[np.int64]) -> Batch:
-        row, cols = int(grid.cells[index[0], 0]), grid.cells[index][:, 1]
-        first, end = int(cols.min()), int(cols.max()) + 1
-        try:
-            band = np.asarray(pixels[:, row * px : (row + 1) * px, first * px : end * px])
-        except (ValueError, RuntimeError, OSError) as error:
-            msg = f"the store is damaged: tiles of row {row} at {grid.mpp:g} um/px cannot be read"
-            raise DamagedStoreError(msg) from error
-        tiles = band.reshape(3, px, end - first, px).transpose(2, 1, 3, 0)
-        return index, np.ascontiguousarray(tiles[cols - first])
+    def read(home: _Home) -> Batch:
+        with _damage_named(home, grid):
+            return home.index, np.stack(list(read_shard(store.read(home.member(grid)), home.places, shard)))
 
+    size, threads = size_threads
     with LocalPool(threads) as pool:
-        yield from rebatch(pool.map(read, rows), size)
+        yield from rebatch(pool.map(read, _homes(grid, shard, np.arange(len(grid)))), size)
+
+
+def stored_tiles(
+    store: Members, grid: TileGrid, shard: ShardLayout, sizes: Mapping[str, int], index: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Read some tiles of one zoom from a store: of each shard its index and the bytes of these tiles.
+
+    Args:
+        store: The store.
+        grid: The zoom's grid.
+        shard: Its shards.
+        sizes: Bytes of each member.
+        index: Which tiles, [n].
+
+    Returns:
+        Pixels [n, px, px, 3].
+    """
+    tiles = np.empty((len(index), shard.px, shard.px, 3), np.uint8)
+
+    def read(home: _Home) -> None:
+        member = home.member(grid)
+        with _damage_named(home, grid):
+            parts = read_parts(lambda spans: store.spans(member, spans), sizes[member], home.places, shard)
+            for at, pixels in zip(home.index, parts, strict=True):
+                tiles[at] = pixels
+
+    with LocalPool(SHARDS_AT_ONCE) as pool:
+        for _ in pool.map(read, _homes(grid, shard, index)):
+            pass
+    return tiles
+
+
+@dataclass(frozen=True)
+class _Home:
+    """A shard with tiles that are wanted."""
+
+    row: int
+    col: int
+    index: NDArray[np.int64]
+    """Of those that were asked for, which are in it."""
+    places: NDArray[np.int64]
+    """Where in it they are."""
+
+    def member(self, grid: TileGrid) -> str:
+        return shard_name(grid, self.row, self.col)
+
+
+def _homes(grid: TileGrid, shard: ShardLayout, wanted: NDArray[np.int64]) -> Iterator[_Home]:
+    cells, shape = grid.cells[wanted], np.array([shard.rows, shard.cols])
+    where, number = np.unique(cells // shape, axis=0, return_inverse=True)
+    for at, (row, col) in enumerate(where.tolist()):
+        index = np.flatnonzero(number == at)
+        yield _Home(row, col, index, (cells[index] - where[at] * shape) @ np.array([shard.cols, 1]))
+
+
+@contextmanager
+def _damage_named(home: _Home, grid: TileGrid) -> Iterator[None]:
+    """Say which shard cannot be read.
+
+    Raises:
+        DamagedStoreError: If it cannot.
+    """
+    try:
+        yield
+    except (OSError, DamagedStoreError) as error:
+        msg = f"the store is damaged: tiles of shard {home.row}/{home.col} at {grid.mpp:g} um/px cannot be read"
+        raise DamagedStoreError(msg) from error
 
 
 def rebatch(parts: Iterable[Batch], size: int) -> Iterator[Batch]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,6 +74,9 @@ class TileGrid:
     """Tissue share of each kept tile, [N]."""
     parent: NDArray[np.int64] = field(repr=False)
     """Index of the tile of the next coarser grid that holds this tile's centre, -1 where there is none, [N]."""
+    snap: float = 1.0
+    """Level-0 pixels that corners and sides are whole multiples of: one pixel of what the tiles are cut from, so that a
+    tile shows exactly the place that it names."""
 
     def __len__(self) -> int:
         """How many tiles are kept."""
@@ -97,8 +100,29 @@ class TileGrid:
     @property
     def coords(self) -> NDArray[np.int64]:
         """Top left of each tile in level-0 pixels (x, y), [N, 2]; rounded once, so that no error adds up."""
-        exact = np.array(self.origin) + self.cells[:, ::-1] * np.array(self.step)
-        return np.asarray(np.rint(exact), np.int64)
+        return self.corners(self.cells)
+
+    @property
+    def side(self) -> tuple[int, int]:
+        """Width and height that are cut for a tile in level-0 pixels: `extent` in whole pixels of the source.
+
+        One size for all, because the size decides how a reader shrinks; neighbours overlap or miss by a pixel of the
+        source at most.
+        """
+        width, height = (max(1, round(max(1, round(side / self.snap)) * self.snap)) for side in self.extent)
+        return width, height
+
+    def corners(self, cells: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """Where cells lie, kept or not.
+
+        Args:
+            cells: Row and column, [n, 2].
+
+        Returns:
+            Level-0 x, y of their top left, [n, 2].
+        """
+        exact = np.array(self.origin) + cells[:, ::-1] * np.array(self.step)
+        return np.asarray(np.rint(np.rint(exact / self.snap) * self.snap), np.int64)
 
     @property
     def tile_area_mm2(self) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tiling.errors import NoTissueError, SpecError, TooCoarseError
 from tiling.grid import TileGrid, TileSpec
+from tiling.selection import Sampling
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,9 @@ MOST_ENLARGED = 1.25
 """A zoom may be this much finer than the scan, no more: beyond, the pixels would be invented."""
 
 
-def plan(info: SlideInfo, specs: Sequence[TileSpec], mask: TissueMask) -> tuple[TileGrid, ...]:
+def plan(
+    info: SlideInfo, specs: Sequence[TileSpec], mask: TissueMask, sampling: Sampling | None = None
+) -> tuple[TileGrid, ...]:
     """Lay grids over a slide.
 
     A coarse tile is kept when it holds enough tissue or when one of its finer tiles is kept, so every kept fine tile
@@ -32,6 +36,7 @@ def plan(info: SlideInfo, specs: Sequence[TileSpec], mask: TissueMask) -> tuple[
         info: The slide; its scale must be known.
         specs: One for each zoom, in any order.
         mask: Where tissue is.
+        sampling: Which tiles of the finest zoom are kept, all where None; coarser zooms then keep their parents.
 
     Returns:
         One grid a spec, the finest first.
@@ -46,8 +51,11 @@ def plan(info: SlideInfo, specs: Sequence[TileSpec], mask: TissueMask) -> tuple[
         raise SpecError(msg)
     _require_fine_enough(info, ordered[0])
     grids: list[TileGrid] = []
+    sampling = sampling or Sampling()
+    sampled = sampling.kind != "all"
     for spec in ordered:
-        grids.append(_grid(info, spec, mask, grids[-1] if grids else None))
+        found = _grid(info, spec, mask, grids[-1] if grids else None, only_parents=bool(grids) and sampled)
+        grids.append(found if grids else _chosen(found, sampling.choose(found)))
         if not len(grids[-1]):
             msg = f"no tile at {spec.mpp:g} um/px holds enough tissue"
             raise NoTissueError(msg)
@@ -66,7 +74,11 @@ def _require_fine_enough(info: SlideInfo, spec: TileSpec) -> None:
         raise TooCoarseError(msg)
 
 
-def _grid(info: SlideInfo, spec: TileSpec, mask: TissueMask, finer: TileGrid | None) -> TileGrid:
+def _chosen(grid: TileGrid, index: NDArray[np.int64]) -> TileGrid:
+    return replace(grid, cells=grid.cells[index], tissue=grid.tissue[index], parent=grid.parent[index])
+
+
+def _grid(info: SlideInfo, spec: TileSpec, mask: TissueMask, finer: TileGrid | None, *, only_parents: bool) -> TileGrid:
     """All cells of a zoom, reduced to those worth keeping."""
     empty = np.empty(0, np.float32)
     bounds = info.bounds
@@ -82,7 +94,7 @@ def _grid(info: SlideInfo, spec: TileSpec, mask: TissueMask, finer: TileGrid | N
     shape = tuple(_count(side, step) for side, step in zip((bounds.height, bounds.width), grid.step[::-1], strict=True))
     cells = np.indices(shape, np.int32).reshape(2, -1).T
     share = mask.shares(bounds.x + cells[:, 1] * grid.step[0], bounds.y + cells[:, 0] * grid.step[1], grid.extent)
-    keep = (share >= spec.min_tissue) & (share > 0)
+    keep = (share >= spec.min_tissue) & (share > 0) & (not only_parents)
     if finer is not None:
         rows, cols = _cells_of(finer, grid, (shape[0], shape[1]))
         keep[rows * shape[1] + cols] = True
@@ -117,5 +129,4 @@ def _with_parent(grid: TileGrid, coarser: TileGrid | None) -> TileGrid:
         return grid
     index = np.full(coarser.shape, -1, np.int64)
     index[coarser.cells[:, 0], coarser.cells[:, 1]] = np.arange(len(coarser))
-    parent = index[_cells_of(grid, coarser, coarser.shape)]
-    return TileGrid(grid.spec, grid.mpp0, grid.origin, grid.shape, grid.cells, grid.tissue, parent)
+    return replace(grid, parent=index[_cells_of(grid, coarser, coarser.shape)])

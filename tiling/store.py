@@ -1,88 +1,92 @@
-"""The tile store: one Zarr v3 group a slide, a group a zoom, whole or absent.
-
-::
-
-    <fingerprint>.tiles.zarr/
-        manifest.json              every member with size and SHA-256
-        zarr.json                  attributes: slide, specs, provenance
-        mask                       uint8 [h, w], 1 where tissue is
-        zooms/<mpp>/cells          int32 [N, 2] row, column
-        zooms/<mpp>/coords         int64 [N, 2] level-0 x, y of the top left
-        zooms/<mpp>/tissue         float32 [N] share of tissue
-        zooms/<mpp>/parent         int64 [N] index in the next coarser zoom, -1 for none
-        zooms/<mpp>/pixels         uint8 [3, rows * px, columns * px], one chunk a tile; white where no tile is kept
-
-Without overlap `pixels` is the slide at exactly that scale, and `zooms` carries OME-NGFF 0.5 multiscale attributes.
-"""
+"""The tile store, opened for reading; `tiling.layout` says how it lies on disk."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.storage import MemoryStore
 
-from slides import Mpp, SlideInfo
-from tiling import jpeg_codec
-from tiling.commit import read_manifest, require_whole
-from tiling.cut import BLOCK_COLS, GLASS, Block, families
-from tiling.errors import DamagedStoreError, NotAStoreError
-from tiling.feed import cut_batches, stored_batches
-from tiling.grid import TileGrid, TileSpec
+from slides import SlideInfo
+from tiling import layout
+from tiling.commit import READERS, read_manifest, require_whole
+from tiling.cut import families
+from tiling.errors import DamagedStoreError, NotAStoreError, StoreError
+from tiling.feed import cut_batches, stored_batches, stored_tiles
+from tiling.members import Folder, members_of
+from tiling.pool import LocalPool
 from tiling.tissue import TissueMask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from zarr.core.buffer import Buffer
 
     from slides import Address
-
-KIND = "oncoscope-tiles"
-FORMAT = 1
-CHECKED = (ZstdCodec(level=3), Crc32cCodec())
-"""Codecs of small arrays: a flipped bit is an error, not another number."""
+    from tiling.grid import TileGrid
+    from tiling.members import Members
+    from tiling.shard import Keep, ShardLayout
 
 
 class TileStore:
     """A committed tile store, opened for reading.
 
     Args:
-        path: The store's folder.
+        where: The store's folder, or its `s3://bucket/prefix` address.
 
     Raises:
         NotAStoreError: If no committed tile store stands there.
         DamagedStoreError: If a member is missing, cut off or cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        manifest = read_manifest(path)
-        if manifest.get("kind") != KIND:
+    def __init__(self, where: Path | str) -> None:
+        manifest = read_manifest(where)
+        if manifest.get("kind") != layout.KIND:
             msg = "the store at this place does not hold tiles"
             raise NotAStoreError(msg)
-        require_whole(path)
-        self.path = path
+        require_whole(where, manifest)
+        self.location = str(where)
+        """The folder or address, as text."""
         self.fingerprint: str = manifest["fingerprint"]
-        self._group = zarr.open_group(path, mode="r")
-        attributes = _attributes(self._group)
+        self._members = members_of(where)
+        self._listed: dict[str, Any] = manifest["members"]
+        self._group = _group(self._members, self._listed)
+        attributes = layout.attributes(self._group)
         self.info = SlideInfo.from_json(attributes["slide"])
-        self.keep: str = attributes["keep"]
+        self.quality: dict[str, float] = attributes["found"]
+        """What was found on the overview: `tissue_mm2` and the share of the tissue under each artefact."""
+        self.keep: Keep = attributes["keep"]
         self.provenance: dict[str, Any] = attributes["provenance"]
-        self.grids = tuple(_read_grid(self._group, about) for about in attributes["zooms"])
+        self.grids = tuple(layout.read_grid(self._group, about) for about in attributes["zooms"])
 
     @classmethod
-    def open(cls, path: Path) -> TileStore:
+    def open(cls, where: Path | str) -> TileStore:
         """Open a committed store.
 
         Args:
-            path: The store's folder.
+            where: The store's folder, or its `s3://bucket/prefix` address.
 
         Returns:
             The store.
         """
-        return cls(path)
+        return cls(where)
+
+    @property
+    def path(self) -> Path:
+        """The store's folder.
+
+        Raises:
+            StoreError: If it is in object storage.
+        """
+        if isinstance(self._members, Folder):
+            return self._members.root
+        msg = "the store is in object storage and has no folder on this machine"
+        raise StoreError(msg)
 
     @property
     def zooms(self) -> tuple[float, ...]:
@@ -92,7 +96,7 @@ class TileStore:
     @property
     def mask(self) -> TissueMask:
         """Where tissue is."""
-        array = _read(self._group, "mask")
+        array = layout.read_array(self._group, "mask")
         scale = (self.info.size.width / array.shape[1], self.info.size.height / array.shape[0])
         return TissueMask(array.astype(np.bool_), scale)
 
@@ -133,144 +137,71 @@ class TileStore:
         """
         grid = self.grid(mpp)
         if self.keep != "no":
-            pixels = cast("zarr.Array[Any]", self._group[f"zooms/{grid.mpp:g}/pixels"])
-            return stored_batches(pixels, grid, size, threads)
+            return stored_batches(self._members, grid, self._shard(grid), (size, threads))
         if address is None:
             msg = "the store keeps no pixels (--keep no); give the slide's address to cut them again"
             raise NotAStoreError(msg)
-        family = next(family for family in families(self.grids) if any(member is grid for member in family))
+        family = self._family(grid)
         zoom = next(i for i, member in enumerate(family) if member is grid)
         return cut_batches(address, self.info, family, zoom, (size, threads))
 
+    def tiles(self, mpp: float, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Some tiles of a zoom; no more than their bytes are read.
 
-def staged_grids(folder: Path, zooms: Sequence[float]) -> list[TileGrid]:
-    """Grids of a store that is still being written; for the workers that write it.
+        Args:
+            mpp: One of `zooms`.
+            index: Positions in the grid, [n].
 
-    Args:
-        folder: The staging folder.
-        zooms: Which scales.
+        Returns:
+            Pixels [n, px, px, 3].
 
-    Returns:
-        Their grids.
-    """
-    group = zarr.open_group(folder, mode="r")
-    abouts = _attributes(group)["zooms"]
-    return [_read_grid(group, about) for about in abouts if about["spec"]["mpp"] in zooms]
+        Raises:
+            NotAStoreError: If the store keeps no pixels.
+        """
+        if self.keep == "no":
+            msg = "the store keeps no pixels (--keep no)"
+            raise NotAStoreError(msg)
+        grid = self.grid(mpp)
+        sizes = {name: member["bytes"] for name, member in self._listed.items()}
+        return stored_tiles(self._members, grid, self._shard(grid), sizes, np.asarray(index, np.int64))
 
+    def rows(self, mpp: float, name: str) -> dict[str, NDArray[Any]]:
+        """Numbers of every tile of a zoom.
 
-def _read_grid(group: zarr.Group, about: dict[str, Any]) -> TileGrid:
-    spec = TileSpec(**about["spec"])
-    cells, tissue, parent = (_read(group, f"zooms/{spec.mpp:g}/{name}") for name in ("cells", "tissue", "parent"))
-    return TileGrid(spec, Mpp(*about["mpp0"]), tuple(about["origin"]), tuple(about["shape"]), cells, tissue, parent)
+        Args:
+            mpp: One of `zooms`.
+            name: `quality`, measured on the tile's pixels, or `artefacts`, the share of each on the tile.
 
+        Returns:
+            Column name -> [N].
+        """
+        grid = self.grid(mpp)
+        path = f"zooms/{grid.mpp:g}/{name}"
+        columns = cast("list[str]", self._group[path].attrs["columns"])
+        return dict(zip(columns, layout.read_array(self._group, path).T, strict=True))
 
-def _attributes(group: zarr.Group) -> dict[str, Any]:
-    """Our attributes of a store."""
-    return cast("dict[str, Any]", group.attrs["oncoscope"])
+    def _family(self, grid: TileGrid) -> Sequence[TileGrid]:
+        return next(family for family in families(self.grids) if any(member is grid for member in family))
 
-
-def _read(group: zarr.Group, name: str) -> NDArray[Any]:
-    """A small array, checked by its codecs.
-
-    Raises:
-        DamagedStoreError: If it is missing or a codec finds it altered.
-    """
-    try:
-        return np.asarray(group[name][...])  # type: ignore[index]  # an array by construction
-    except (KeyError, ValueError, RuntimeError, OSError) as error:
-        msg = f"the store is damaged: {name} cannot be read"
-        raise DamagedStoreError(msg) from error
-
-
-def create(folder: Path, info: SlideInfo, grids: Sequence[TileGrid], mask: TissueMask, about: dict[str, Any]) -> None:
-    """Lay out a store in a staging folder: everything but the pixels.
-
-    Args:
-        folder: The staging folder.
-        info: The slide.
-        grids: Finest first.
-        mask: Where tissue is.
-        about: `keep`, `quality` and `provenance`.
-    """
-    group = zarr.create_group(folder)
-    zooms = [
-        {
-            "spec": _spec_json(g.spec),
-            "mpp0": [g.mpp0.x, g.mpp0.y],
-            "origin": list(g.origin),
-            "shape": list(g.shape),
-            "tiles": len(g),
-        }
-        for g in grids
-    ]
-    attributes: Any = {"kind": KIND, "format": FORMAT, "slide": info.to_json(), "zooms": zooms, **about}
-    group.attrs["oncoscope"] = attributes
-    group.create_array("mask", data=mask.array.astype(np.uint8), compressors=CHECKED)
-    top = group.create_group("zooms")
-    for grid in grids:
-        zoom = top.create_group(f"{grid.mpp:g}")
-        for name in ("cells", "coords", "tissue", "parent"):
-            zoom.create_array(name, data=getattr(grid, name), compressors=CHECKED)
-        if about["keep"] != "no":
-            _create_pixels(zoom, grid, about)
-    if about["keep"] != "no" and all(grid.spec.overlap == 0 for grid in grids):
-        top.attrs["ome"] = _ngff(grids)
+    def _shard(self, grid: TileGrid) -> ShardLayout:
+        return layout.shard_layout(grid, round(grid.mpp / self._family(grid)[0].mpp), self.keep)
 
 
-def write_tiles(
-    folder: Path, grid: TileGrid, block: tuple[Block, int], index: NDArray[np.int64], tiles: NDArray[np.uint8]
-) -> None:
-    """Write a block's tiles of one zoom, as whole shards: no other worker touches the same file.
+def _group(members: Members, listed: Mapping[str, Any]) -> zarr.Group:
+    """The store for the zarr library. Of a remote one everything but the pixels is fetched now, and checked."""
+    if isinstance(members, Folder):
+        return zarr.open_group(members.root, mode="r")
 
-    Args:
-        folder: The staging folder.
-        grid: The zoom's grid.
-        block: The block and the zoom's position in it.
-        index: Indices of the tiles in their grid, [n].
-        tiles: Pixels, [n, px, px, 3].
-    """
-    if not len(index):
-        return
-    (top, bottom), (left, right) = block[0].rows[block[1]], block[0].cols[block[1]]
-    array = zarr.open_array(folder / "zooms" / f"{grid.mpp:g}" / "pixels", mode="r+")
-    px, bottom, right = grid.spec.px, min(bottom, grid.shape[0]), min(right, grid.shape[1])
-    image = np.full((3, (bottom - top) * px, (right - left) * px), GLASS, np.uint8)
-    for (row, col), tile in zip(grid.cells[index] - np.array([top, left]), tiles, strict=True):
-        image[:, row * px : (row + 1) * px, col * px : (col + 1) * px] = tile.transpose(2, 0, 1)
-    array[:, top * px : bottom * px, left * px : right * px] = image
+    def fetch(name: str) -> Buffer:
+        try:
+            content = members.read(name)
+        except FileNotFoundError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != listed[name]["sha256"]:
+            msg = f"the store is damaged: {name} is missing or altered"
+            raise DamagedStoreError(msg)
+        return default_buffer_prototype().buffer.from_bytes(content)
 
-
-def _create_pixels(zoom: zarr.Group, grid: TileGrid, about: dict[str, Any]) -> None:
-    px, (rows, cols) = grid.spec.px, grid.shape
-    block_cols = max(1, BLOCK_COLS // about["ratios"][f"{grid.mpp:g}"])
-    jpeg = jpeg_codec.JpegCodec(about["quality"])
-    zoom.create_array(
-        "pixels",
-        shape=(3, rows * px, cols * px),
-        dtype=np.uint8,
-        chunks=(3, px, px),
-        shards=(3, px, px * block_cols),
-        filters=[TransposeCodec(order=(1, 2, 0))],
-        serializer=jpeg if about["keep"] == "jpeg" else BytesCodec(),
-        compressors=[Crc32cCodec()],
-        fill_value=GLASS,
-        dimension_names=("c", "y", "x"),
-    )
-
-
-def _spec_json(spec: TileSpec) -> dict[str, Any]:
-    return {"mpp": spec.mpp, "px": spec.px, "overlap": spec.overlap, "min_tissue": spec.min_tissue}
-
-
-def _ngff(grids: Sequence[TileGrid]) -> Any:  # noqa: ANN401 - JSON
-    """OME-NGFF 0.5 multiscales, so that napari and other viewers show the store as one image."""
-    axes = [{"name": "c", "type": "channel"}, *({"name": name, "type": "space", "unit": "micrometer"} for name in "yx")]
-    datasets = []
-    for grid in grids:
-        corner = [0.0, grid.origin[1] * grid.mpp0.y, grid.origin[0] * grid.mpp0.x]
-        transforms = [
-            {"type": "scale", "scale": [1.0, grid.mpp, grid.mpp]},
-            {"type": "translation", "translation": corner},
-        ]
-        datasets.append({"path": f"{grid.mpp:g}/pixels", "coordinateTransformations": transforms})
-    return {"version": "0.5", "multiscales": [{"name": "tiles", "axes": axes, "datasets": datasets}]}
+    small = [name for name in listed if not layout.is_shard(name)]
+    with LocalPool(READERS) as pool:
+        return zarr.open_group(MemoryStore(dict(zip(small, pool.map(fetch, small), strict=True))), mode="r")

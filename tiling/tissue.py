@@ -1,4 +1,4 @@
-"""Find the tissue on a slide from its thumbnail, by absorbance, in well under a second."""
+"""Find the tissue on a slide from its thumbnail, in well under a second."""
 
 from __future__ import annotations
 
@@ -10,32 +10,43 @@ import numpy as np
 
 from tiling.errors import NotBrightfieldError, NoTissueError
 from tiling.grid import UM2_PER_MM2
+from tiling.segmenter import AbsorbanceSegmenter, Segmenter, Stain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from slides import Mpp, Slide
+    from slides import Mpp, Slide, SlideInfo
 
 
 @dataclass(frozen=True, slots=True)
 class TissueSpec:
     """How tissue is found."""
 
-    mpp: float = 8.0
-    """Scale of the mask in micrometres per pixel: a tile of 112 um is then 14 px wide."""
+    mpp: float = 5.0
+    """Scale of the mask in micrometres per pixel: a tile of 112 um is then 22 px wide."""
     max_side: int = 8192
     """Largest side of the mask in pixels, whatever the slide."""
-    absorbance: float = 0.09
-    """Least natural-log absorbance against the slide's own glass, in any colour: 9 % less light. Noise of glass
-    stays under 0.02, the membranes of fat reach 0.1 at this scale."""
+    stain: Stain = "any"
+    """`he`, `ihc` or `any`; what each means is said at `tiling.segmenter.STAIN_RULES`."""
+    absorbance: float | None = None
+    """Least natural-log absorbance against the slide's own glass, in any colour; None takes that of the stain."""
     glass_floor: float = 215.0
     """Glass is at least this bright; a slide that is all tissue would otherwise pass its palest tissue for glass."""
-    close_um: float = 100.0
-    """Gaps up to this wide belong to the tissue: a fat vacuole is as large as that."""
-    smallest_mm2: float = 0.02
-    """Smaller pieces are dust; smaller holes are filled."""
+    thin_um: float = 12.0
+    """Tissue thinner than this is a net, as the membranes of fat are; gaps of solid tissue are not closed."""
+    close_um: float = 48.0
+    """Gaps up to this wide in a net belong to the tissue: the fat vacuoles of breast are about as large."""
+    smallest_mm2: float = 0.001
+    """Smaller pieces are dust; a tile of 112 um needs three times as much to be kept."""
+    hole_mm2: float = 0.001
+    """Smaller holes are filled: a lumen of 36 um."""
     least_mm2: float = 0.05
     """A slide with less tissue than this has none: four tiles of 112 um."""
+
+    @property
+    def segmenter(self) -> AbsorbanceSegmenter:
+        """The rule by absorbance that the spec asks for."""
+        return AbsorbanceSegmenter(self.stain, self.absorbance, self.glass_floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +81,83 @@ class TissueMask:
         Returns:
             Share of each rectangle's full area, [N] in 0..1; what lies beyond the slide is not tissue.
         """
-        table: NDArray[Any] = cv2.integral(self.array.astype(np.uint8), sdepth=cv2.CV_64F)
-        x0, x1 = left / self.scale[0], (left + extent[0]) / self.scale[0]
-        y0, y1 = top / self.scale[1], (top + extent[1]) / self.scale[1]
-        inside = _at(table, y1, x1) - _at(table, y0, x1) - _at(table, y1, x0) + _at(table, y0, x0)
-        share = inside / ((x1 - x0) * (y1 - y0))
-        return np.clip(share, 0, 1).astype(np.float32)
+        return area_shares(self, left, top, extent)
 
 
-def segment(slide: Slide, spec: TissueSpec | None = None) -> TissueMask:
+@dataclass(frozen=True, slots=True, eq=False)
+class Overview:
+    """The whole slide at the scale at which tissue is looked for."""
+
+    image: NDArray[np.uint8]
+    """RGB [h, w, 3]."""
+    scale: tuple[float, float]
+    """Level-0 pixels for one pixel, in x and y."""
+    mpp: float
+    """Micrometres for one pixel, the mean of both directions."""
+
+
+def overview(slide: Slide, spec: TissueSpec | None = None) -> Overview:
+    """Read a slide small, and refuse it if it is no brightfield scan.
+
+    Args:
+        slide: An open slide with a known scale.
+        spec: At which scale.
+
+    Returns:
+        The overview.
+    """
+    mpp0, size = slide.info.require_mpp(), slide.info.size
+    image = slide.thumbnail(_longest(slide.info, spec or TissueSpec()))
+    require_brightfield(image)
+    scale = (size.width / image.shape[1], size.height / image.shape[0])
+    return Overview(image, scale, (scale[0] * mpp0.x + scale[1] * mpp0.y) / 2)
+
+
+def _longest(info: SlideInfo, spec: TissueSpec) -> int:
+    """The longer side of the mask in pixels."""
+    mpp0 = info.require_mpp()
+    longest_um = max(info.size.width * mpp0.x, info.size.height * mpp0.y)
+    return min(spec.max_side, max(64, round(longest_um / spec.mpp)))
+
+
+def mask_shape(info: SlideInfo, spec: TissueSpec | None = None) -> tuple[int, int]:
+    """Rows and columns of the mask that `segment` makes, without reading pixels: for masks that come from elsewhere.
+
+    Args:
+        info: The slide; its scale must be known.
+        spec: At which scale.
+
+    Returns:
+        Rows, columns.
+    """
+    factor = max(1.0, max(info.size.width, info.size.height) / _longest(info, spec or TissueSpec()))
+    return max(1, round(info.size.height / factor)), max(1, round(info.size.width / factor))
+
+
+def segment(slide: Slide, spec: TissueSpec | None = None, segmenter: Segmenter | None = None) -> TissueMask:
     """Find the tissue of a stained section on bright glass; a dark slide is refused (`require_brightfield`).
 
     Args:
         slide: An open slide with a known scale.
         spec: How; the defaults suit H&E and IHC.
+        segmenter: What tells tissue from glass; None is the rule by absorbance.
+
+    Returns:
+        The mask.
+    """
+    return segment_overview(overview(slide, spec), slide.info.require_mpp(), spec, segmenter)
+
+
+def segment_overview(
+    seen: Overview, mpp0: Mpp, spec: TissueSpec | None = None, segmenter: Segmenter | None = None
+) -> TissueMask:
+    """Find the tissue on an overview that was read already.
+
+    Args:
+        seen: The overview.
+        mpp0: Scale of level 0.
+        spec: How.
+        segmenter: What tells tissue from glass; None is the rule by absorbance.
 
     Returns:
         The mask.
@@ -92,15 +166,11 @@ def segment(slide: Slide, spec: TissueSpec | None = None) -> TissueMask:
         NoTissueError: If there is next to no tissue.
     """
     spec = spec or TissueSpec()
-    mpp0, size = slide.info.require_mpp(), slide.info.size
-    longest_um = max(size.width * mpp0.x, size.height * mpp0.y)
-    image = slide.thumbnail(min(spec.max_side, max(64, round(longest_um / spec.mpp))))
-    require_brightfield(image)
-    scale = (size.width / image.shape[1], size.height / image.shape[0])
-    mask = TissueMask(_tidy(_stained(image, spec), scale, mpp0, spec), scale)
+    found = (segmenter or spec.segmenter)(seen.image, seen.mpp)
+    mask = TissueMask(_tidy(found.astype(np.uint8), seen.scale, mpp0, spec), seen.scale)
     if mask.area_mm2(mpp0) < spec.least_mm2:
-        found = f"{mask.area_mm2(mpp0):.3f} mm2, at least {spec.least_mm2:g} are needed"
-        msg = f"there is too little tissue on the slide ({found})"
+        shown = f"{mask.area_mm2(mpp0):.3f} mm2, at least {spec.least_mm2:g} are needed"
+        msg = f"there is too little tissue on the slide ({shown})"
         raise NoTissueError(msg)
     return mask
 
@@ -118,36 +188,72 @@ def require_brightfield(image: NDArray[np.uint8]) -> None:
         NotBrightfieldError: If most pixels are dark, or hardly any is bright.
     """
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    if np.mean(grey < DARK) > DARK_SHARE or np.percentile(grey, 95) < BRIGHT:
+    counts = np.cumsum(np.bincount(grey.ravel(), minlength=256)) / grey.size
+    if counts[DARK - 1] > DARK_SHARE or counts[BRIGHT - 1] >= 0.95:
         msg = "the slide is not a brightfield scan (its background is dark, as in fluorescence)"
         raise NotBrightfieldError(msg)
 
 
-def _stained(image: NDArray[np.uint8], spec: TissueSpec) -> NDArray[np.uint8]:
-    """Pixels that hold back more light than the slide's glass (Beer-Lambert), 0 or 1."""
-    smooth = cv2.GaussianBlur(image, (0, 0), 1).astype(np.float32)
-    grey = smooth.mean(axis=2)
-    glass = np.median(smooth[grey >= np.percentile(grey, 90)], axis=0)
-    light = (smooth + 1) / (np.maximum(glass, spec.glass_floor) + 1)
-    return np.asarray(light.min(axis=2) < np.exp(-spec.absorbance), np.uint8)
-
-
 def _tidy(mask: NDArray[np.uint8], scale: tuple[float, float], mpp0: Mpp, spec: TissueSpec) -> NDArray[np.bool_]:
-    """Close gaps, drop dust, fill small holes; sizes in micrometres, so that every scan is treated alike."""
-    pixel_um, row_um = scale[0] * mpp0.x, scale[1] * mpp0.y
-    sides = (2 * round(spec.close_um / 2 / pixel_um) + 1, 2 * round(spec.close_um / 2 / row_um) + 1)
-    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, sides))
-    least = spec.smallest_mm2 * UM2_PER_MM2 / (pixel_um * row_um)
-    kept = _drop_small(np.asarray(closed, np.uint8), least)
-    return ~_drop_small((~kept).astype(np.uint8), least)
+    """Close nets, drop dust, fill small holes; sizes in micrometres, so that every scan is treated alike."""
+    pixel = (scale[0] * mpp0.x, scale[1] * mpp0.y)
+    solid = cv2.morphologyEx(mask, cv2.MORPH_OPEN, disc(spec.thin_um, pixel))
+    net = cv2.morphologyEx(cv2.subtract(mask, solid), cv2.MORPH_CLOSE, disc(spec.close_um, pixel))
+    pixel_mm2 = pixel[0] * pixel[1] / UM2_PER_MM2
+    kept = drop_small(np.asarray(cv2.bitwise_or(mask, net), np.uint8), spec.smallest_mm2 / pixel_mm2)
+    return ~drop_small((~kept).astype(np.uint8), spec.hole_mm2 / pixel_mm2)
 
 
-def _drop_small(mask: NDArray[np.uint8], least: float) -> NDArray[np.bool_]:
-    """Only the connected pieces of at least `least` pixels."""
+def disc(width_um: float, pixel_um: tuple[float, float]) -> NDArray[np.uint8]:
+    """A round structuring element.
+
+    Args:
+        width_um: Its diameter in micrometres.
+        pixel_um: Micrometres a pixel, in x and y.
+
+    Returns:
+        [rows, columns], odd sides.
+    """
+    columns, rows = (2 * round(width_um / 2 / side) + 1 for side in pixel_um)
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (columns, rows)), np.uint8)
+
+
+def drop_small(mask: NDArray[np.uint8], least: float) -> NDArray[np.bool_]:
+    """Only the connected pieces of at least some pixels; pixels that touch at a corner are connected.
+
+    Args:
+        mask: [h, w], 0 or 1.
+        least: Pixels that a piece must have.
+
+    Returns:
+        [h, w].
+    """
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= least
     keep[0] = False
     return np.asarray(keep[labels], np.bool_)
+
+
+def area_shares(
+    mask: TissueMask, left: NDArray[Any], top: NDArray[Any], extent: tuple[float, float]
+) -> NDArray[np.float32]:
+    """What `TissueMask.shares` returns, for any mask over a slide.
+
+    Args:
+        mask: The mask.
+        left: Left edges in level-0 pixels, [N].
+        top: Top edges in level-0 pixels, [N].
+        extent: Width and height in level-0 pixels.
+
+    Returns:
+        Share of each rectangle's full area, [N] in 0..1.
+    """
+    table: NDArray[Any] = cv2.integral(mask.array.astype(np.uint8), sdepth=cv2.CV_64F)
+    x0, x1 = left / mask.scale[0], (left + extent[0]) / mask.scale[0]
+    y0, y1 = top / mask.scale[1], (top + extent[1]) / mask.scale[1]
+    inside = _at(table, y1, x1) - _at(table, y0, x1) - _at(table, y1, x0) + _at(table, y0, x0)
+    share = inside / ((x1 - x0) * (y1 - y0))
+    return np.clip(share, 0, 1).astype(np.float32)
 
 
 def _at(table: NDArray[Any], y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.float64]:

@@ -52,11 +52,11 @@ def verify(arguments: argparse.Namespace) -> Reply:
     return Reply(document, text, FAILED if damaged else OK, complaint)
 
 
-def check(path: Path) -> tuple[str, list[str]]:
+def check(path: Path | str) -> tuple[str, list[str]]:
     """Read every byte of a store or result.
 
     Args:
-        path: Its folder.
+        path: Its folder, or the `s3://` address of a store.
 
     Returns:
         What it is, and the names of members that are missing or altered.
@@ -69,7 +69,7 @@ def check(path: Path) -> tuple[str, list[str]]:
 
     if is_store(path):
         return "store", verify_manifest(path)
-    if (path / "report.json").is_file():
+    if isinstance(path, Path) and (path / "report.json").is_file():
         return "result", verify_result(path)
     raise BadRequestError("neither a store nor a result stands at this place")
 

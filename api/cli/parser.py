@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oncoscope {VERSION}")
     _common(parser, default=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_stages, _results, _service, _knowledge):
+    for add in (_stages, _results, _service, _cluster, _knowledge):
         add(commands)
     return parser
 
@@ -92,12 +92,22 @@ def _out(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _place(text: str) -> Path | str:
+    """A folder, or an address of object storage as it stands."""
+    return text if text.startswith("s3://") else Path(text)
+
+
 def _stages(commands: Commands) -> None:
     """Commands for one stage of the work."""
     _slide(_command(commands, "info", "slide:info", "say what is known of a slide"))
-    tile = _command(commands, "tile", "slide:tile", "find tissue and cut it into tiles at several scales")
+    tile = _command(commands, "tile", "tiles:tile", "find tissue and cut it into tiles at several scales")
     _slide(tile)
-    _out(tile)
+    tile.add_argument(
+        "--out", type=_place, required=True, metavar="DIR", help="folder for stores, or an s3://bucket/prefix address"
+    )
+    tile.add_argument(
+        "--scratch", type=Path, metavar="DIR", help="for s3://: folder that the workers share (default temporary files)"
+    )
     tile.add_argument(
         "--mpp", type=float, action="append", metavar="UM", help="scale of the tiles in um/px; may be repeated"
     )
@@ -105,6 +115,13 @@ def _stages(commands: Commands) -> None:
     tile.add_argument(
         "--keep", choices=("jpeg", "raw", "no"), default="jpeg", help="how pixels are kept (default jpeg)"
     )
+    _which_tiles(tile)
+    _workers(tile)
+    mask = _command(commands, "mask", "mask:mask", "write the tissue of a slide as outlines to edit (GeoJSON)")
+    _slide(mask)
+    mask.add_argument("--out", type=Path, required=True, metavar="FILE.geojson", help="a new file")
+    _stain(mask)
+    _frame(mask)
     embed = _command(commands, "embed", "slide:embed", "turn the tiles of a slide into features")
     _slide(embed, "SLIDE|STORE")
     _out(embed)
@@ -113,6 +130,43 @@ def _stages(commands: Commands) -> None:
     embed.add_argument(
         "--mpp", type=float, action="append", metavar="UM", help="scale of the tiles in um/px; may be repeated"
     )
+
+
+def _which_tiles(parser: argparse.ArgumentParser) -> None:
+    """Which tiles are cut."""
+    parser.add_argument("--overlap", type=int, default=0, metavar="PX", help="pixels that neighbours share (default 0)")
+    parser.add_argument(
+        "--min-tissue", type=float, default=0.25, metavar="SHARE", help="least tissue of a tile (default 0.25)"
+    )
+    parser.add_argument(
+        "--sample", default="all", metavar="HOW", help="all, top:N by tissue, or stratified:N over the slide"
+    )
+    parser.add_argument("--mask", type=Path, metavar="FILE.geojson", help="where tissue is, see `oncoscope mask`")
+    parser.add_argument("--segmenter", type=Path, metavar="FILE.onnx", help="a network that finds tissue")
+    _stain(parser)
+    _frame(parser)
+
+
+def _stain(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--stain", choices=("he", "ihc", "any"), default="any", help="what the slide is stained with")
+
+
+def _frame(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--frame",
+        choices=("slide", "bounds"),
+        default="slide",
+        help="outlines count from the slide's corner, or, for QuPath on MRXS, from the scanned part's (default slide)",
+    )
+
+
+def _workers(parser: argparse.ArgumentParser) -> None:
+    """Who does the work."""
+    parser.add_argument("--scheduler", metavar="URL", help="address of a Dask scheduler")
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes on this machine, without --scheduler"
+    )
+    parser.add_argument("--certs", type=Path, metavar="DIR", help="certificates for a scheduler at a tls:// address")
 
 
 def _results(commands: Commands) -> None:
@@ -133,16 +187,14 @@ def _results(commands: Commands) -> None:
     cohort.add_argument(
         "--biomarker", required=True, metavar="NAME", help="see `oncoscope biomarkers`, or a card of your own"
     )
-    cohort.add_argument("--scheduler", metavar="URL", help="address of a Dask scheduler")
-    cohort.add_argument(
-        "--workers", type=int, metavar="N", help="worker processes on this machine, without --scheduler"
-    )
+    _workers(cohort)
+    cohort.add_argument("--gpu", action="store_true", help="score on workers with a GPU only")
     ask = _command(commands, "ask", "asking:ask", "ask a slide with words")
     _slide(ask, "SLIDE|STORE")
     _out(ask)
     ask.add_argument("--prompt", required=True, action="append", metavar="TEXT", help="may be repeated")
     verify = _command(commands, "verify", "checking:verify", "check every checksum of a store or result")
-    verify.add_argument("store", metavar="STORE|RESULT", type=Path)
+    verify.add_argument("store", metavar="STORE|RESULT", type=_place, help="a folder, or the s3:// address of a store")
 
 
 def _service(commands: Commands) -> None:
@@ -154,6 +206,29 @@ def _service(commands: Commands) -> None:
     worker = _command(commands, "worker", "service:worker", "take jobs of a service and do them")
     for parser in (serve, worker):
         parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the service (default ./oncoscope-data)")
+
+
+def _cluster(commands: Commands) -> None:
+    """Commands for many machines."""
+    text = "make certificates for a Dask cluster, or run one on SLURM"
+    parser = commands.add_parser("cluster", help=text, description=f"{text.capitalize()}.", epilog=EPILOG)
+    below = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    certs = _command(below, "certs", "cluster:certs", "make certificates and say how a cluster is started with them")
+    certs.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder that is made for them")
+    certs.add_argument(
+        "--host", action="append", metavar="NAME", help="of the scheduler, then of workers; default this machine"
+    )
+    certs.add_argument("--days", type=int, default=365, metavar="N", help="how long they are valid (default 365)")
+    slurm = _command(below, "slurm", "cluster:slurm", "run a scheduler whose workers are jobs of SLURM")
+    for name, what in (("queue", "partition"), ("memory", "of a job, such as 64GB"), ("walltime", "such as 08:00:00")):
+        slurm.add_argument(f"--{name}", required=True, metavar=name.upper(), help=what)
+    slurm.add_argument("--certs", type=Path, required=True, metavar="DIR", help="see `oncoscope cluster certs`")
+    slurm.add_argument("--cores", type=int, required=True, metavar="N", help="of a job")
+    slurm.add_argument("--gpus", type=int, default=0, metavar="N", help="of a job (default 0)")
+    slurm.add_argument("--jobs", type=int, default=1, metavar="N", help="how many (default 1)")
+    slurm.add_argument("--host", metavar="NAME", help="of this machine, as the workers know it")
+    slurm.add_argument("--port", type=int, default=8786, metavar="N", help="default 8786")
+    slurm.add_argument("--print", action="store_true", help="print the script of a job, start nothing")
 
 
 def _knowledge(commands: Commands) -> None:

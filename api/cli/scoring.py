@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from api.cli.address import slide_address
-from api.cli.progress import progress
+from api.cli.pooling import pool_of
+from api.cli.progress import events, progress
 from api.cli.reply import FAILED, OK, Reply
-from api.errors import BadRequestError
 from biomarkers import Score, score_cohort
 from biomarkers import score as score_slide
-from tiling import Pool
+from tiling import Needs
 
 
 def score(arguments: argparse.Namespace) -> Reply:
@@ -28,7 +27,7 @@ def score(arguments: argparse.Namespace) -> Reply:
     """
     with progress("tiles") as show:
         found = score_slide(slide_address(arguments), arguments.biomarker, arguments.out, progress=show)
-    return Reply(document_of(found, arguments.out), text_of(found, arguments.out))
+    return Reply(document_of(found, arguments.out), text_of(found, arguments.out), warnings=found.warnings)
 
 
 def document_of(found: Score, out: Path) -> dict[str, Any]:
@@ -67,14 +66,15 @@ def cohort(arguments: argparse.Namespace) -> Reply:
     """Score every slide of a manifest.
 
     Args:
-        arguments: `manifest`, `biomarker`, `out`, `scheduler`, `workers`.
+        arguments: `manifest`, `biomarker`, `out`, `scheduler`, `workers`, `certs`, `gpu`.
 
     Returns:
         The reply; its status is 1 if a slide was not scored.
     """
     begin = time.perf_counter()
-    with _pool(arguments.scheduler, arguments.workers) as pool, progress("slides") as show:
-        found = score_cohort(arguments.manifest, arguments.biomarker, arguments.out, pool, show)
+    needs = Needs(gpus=int(arguments.gpu))
+    with pool_of(arguments) as pool, events() as show:
+        found = score_cohort(arguments.manifest, arguments.biomarker, arguments.out, pool, show, needs=needs)
     seconds = round(time.perf_counter() - begin, 3)
     files = {"status_csv": str(arguments.out / "status.csv"), "scores_csv": str(arguments.out / "scores.csv")}
     document = {**found.to_json(), "biomarker": arguments.biomarker, "seconds": seconds, "files": files}
@@ -82,21 +82,6 @@ def cohort(arguments: argparse.Namespace) -> Reply:
         files.values()
     )
     complaint = "" if found.ok else "some slides were not scored; the status table says which and why"
-    return Reply(document, text, OK if found.ok else FAILED, complaint)
-
-
-def _pool(scheduler: str | None, workers: int | None) -> Pool | nullcontext[None]:
-    """Dask where it is asked for, else None: threads of this process.
-
-    Raises:
-        BadRequestError: If both a scheduler and a number of workers are given, or the number is not positive.
-    """
-    if scheduler is None and workers is None:
-        return nullcontext()
-    if workers is not None and (scheduler is not None or workers < 1):
-        raise BadRequestError(
-            "--workers is a positive number, and only for a cluster on this machine, without --scheduler"
-        )
-    from tiling.cluster import DaskPool
-
-    return DaskPool(scheduler) if workers is None else DaskPool(None, workers)
+    scored = [(outcome.slide, outcome.score) for outcome in found.outcomes if outcome.score is not None]
+    warnings = [f"{name}: {warning}" for name, made in scored for warning in made.warnings]
+    return Reply(document, text, OK if found.ok else FAILED, complaint, warnings)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from api import NOTICE
 from api.cli.address import slide_address
+from api.cli.pooling import pool_of
 from api.cli.progress import progress
 from api.cli.reply import Reply
 from api.errors import BadRequestError
 from api.stores import is_store, open_tiles
 from slides import Address, SlideInfo, open_slide
 from slides.scale_check import check_scale
-from tiling import DEFAULT_ZOOMS, TileSpec, TileStore
+from tiling import TileSpec, TileStore
 from tiling import tile as tile_slide
 
 
@@ -58,64 +59,33 @@ def describe(known: SlideInfo) -> str:
     return "\n".join(lines)
 
 
-def tile(arguments: argparse.Namespace) -> Reply:
-    """Cut a slide into tiles.
-
-    Args:
-        arguments: `slide`, `mpp0`, `out`, `mpp`, `tile`, `keep`.
-
-    Returns:
-        The reply.
-    """
-    begin = time.perf_counter()
-    specs = [TileSpec(mpp=mpp, px=arguments.tile) for mpp in arguments.mpp or DEFAULT_ZOOMS]
-    address = slide_address(arguments)
-    with progress("blocks") as show:
-        store = tile_slide(address, specs, arguments.out, keep=arguments.keep, progress=show)
-    seconds = round(time.perf_counter() - begin, 3)
-    tiles = tiles_by_zoom(store)
-    document = {
-        "store": str(store.path),
-        "tiles": tiles,
-        "seconds": seconds,
-        "fingerprint": store.fingerprint,
-        "slide": store.info.pseudonym,
-    }
-    counts = "\n".join(f"{count:8d} tiles at {mpp} um/px" for mpp, count in tiles.items())
-    return Reply(document, f"{counts}\n{store.path}\n{seconds:.1f} s")
-
-
-def tiles_by_zoom(store: TileStore) -> dict[str, int]:
-    """How many tiles a store has.
-
-    Args:
-        store: The store.
-
-    Returns:
-        Scale in um/px, as text, to number of tiles.
-    """
-    return {f"{mpp:g}": len(store.grid(mpp)) for mpp in store.zooms}
-
-
 def embed(arguments: argparse.Namespace) -> Reply:
     """Turn the tiles of a slide, or of a store, into features.
 
     Args:
-        arguments: `slide` (or a store), `mpp0`, `out`, `encoder`, `weights`, `mpp`.
+        arguments: `slide` (or a store), `mpp0`, `out`, `encoder`, `weights`, `mpp`, `one_pass`, and what `pool_of`
+            asks for.
 
     Returns:
         The reply.
     """
     from foundation import embed as embed_tiles
-    from foundation import load_encoder
+    from foundation import embed_in_one_pass, load_encoder
 
     begin = time.perf_counter()
     encoder = load_encoder(arguments.encoder, arguments.weights)
     address = None if is_store(Path(arguments.slide)) else slide_address(arguments)
     zooms = arguments.mpp or (encoder.spec.mpp if address else None)
-    store = _tiles(arguments, address, tuple(zooms or ()), encoder.spec.px)
-    with progress("tiles") as show:
-        made = embed_tiles(store, encoder, arguments.out, zooms=zooms, address=address, progress=show)
+    if address is not None and arguments.one_pass:
+        specs = [TileSpec(mpp=mpp, px=encoder.spec.px) for mpp in zooms or ()]
+        with pool_of(arguments) as pool, progress("tiles") as show:
+            store, made = embed_in_one_pass(
+                address, specs, encoder, arguments.out, weights=arguments.weights, pool=pool, progress=show
+            )
+    else:
+        store = _tiles(arguments, address, tuple(zooms or ()), encoder.spec.px)
+        with progress("tiles") as show:
+            made = embed_tiles(store, encoder, arguments.out, zooms=zooms, address=address, progress=show)
     seconds = round(time.perf_counter() - begin, 3)
     document = {
         "store": str(made.path),
@@ -124,7 +94,7 @@ def embed(arguments: argparse.Namespace) -> Reply:
         "seconds": seconds,
         "fingerprint": made.fingerprint,
     }
-    return Reply(document, f"{made.path}\n{seconds:.1f} s")
+    return Reply(document, f"{made.path}\n{seconds:.1f} s", warnings=store.info.warnings)
 
 
 def _tiles(arguments: argparse.Namespace, address: Address | None, zooms: tuple[float, ...], px: int) -> TileStore:

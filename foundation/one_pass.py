@@ -1,0 +1,117 @@
+"""Encode tiles where they are cut, in the same pass and on the same workers: one decode serves store and encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foundation.embed_stage import (
+    EmbedOptions,
+    breaches_of_contract,
+    embed,
+    encode_batch,
+    require_allowed,
+    usable,
+)
+from foundation.embeddings import Embeddings
+from foundation.encoder import Encoder
+from foundation.errors import WeightsMismatchError
+from foundation.registry import load_encoder
+from slides import Address
+from tiling import Pool, TileSpec, TileStore
+from tiling.fingerprint import fingerprint
+from tiling.shard import Keep
+from tiling.stage import tile_and_measure
+
+_HERE: dict[str, Encoder] = {}
+"""Encoders of this process by digest: a worker loads one once, the driver has it already."""
+
+
+@dataclass(frozen=True)
+class EncodeTiles:
+    """An encoder as something to compute of every tile; only its name and digests travel to workers."""
+
+    key: str
+    weights: Path | None
+    """The user's own weights; workers must see the same file."""
+    weights_digest: str
+    preprocessing_digest: str
+    batch: int
+
+    @property
+    def digest(self) -> str:
+        """What determines the features."""
+        return fingerprint(key=self.key, digests=[self.weights_digest, self.preprocessing_digest], batch=self.batch)
+
+    def __call__(self, mpp: float, tiles: NDArray[np.uint8]) -> NDArray[np.float16]:
+        """Encode tiles.
+
+        Args:
+            mpp: Their scale, which the contract has allowed already.
+            tiles: RGB [n, px, px, 3].
+
+        Returns:
+            Features [n, D].
+        """
+        del mpp
+        encoder = self._encoder()
+        parts = [tiles[i : i + self.batch] for i in range(0, len(tiles), self.batch)]
+        return np.concatenate([usable(encode_batch(encoder, part, self.batch)) for part in parts])
+
+    def _encoder(self) -> Encoder:
+        """The encoder, loaded once in a process.
+
+        Raises:
+            WeightsMismatchError: If this worker has other weights than the driver.
+        """
+        found = _HERE.get(self.digest)
+        if found is None:
+            found = load_encoder(self.key, self.weights)
+            if (found.weights_digest, found.preprocessing_digest) != (self.weights_digest, self.preprocessing_digest):
+                raise WeightsMismatchError("A worker has other weights or preprocessing of this encoder.")
+            _HERE[self.digest] = found
+        return found
+
+
+def embed_in_one_pass(
+    address: Address,
+    specs: Sequence[TileSpec],
+    encoder: Encoder,
+    out: Path,
+    *,
+    weights: Path | None = None,
+    keep: Keep = "no",
+    pool: Pool | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    options: EmbedOptions | None = None,
+) -> tuple[TileStore, Embeddings]:
+    """Tile a slide and embed its tiles while their pixels are at hand; the same features as `embed` gives.
+
+    Args:
+        address: The slide.
+        specs: One for each zoom.
+        encoder: What to run.
+        out: Folder for both stores.
+        weights: Where the encoder's weights came from, if they are the user's own.
+        keep: `no` or `raw`.
+        pool: Where bands are cut and encoded; threads of this process where None.
+        progress: Called with tiles done and tiles in all.
+        options: How.
+
+    Returns:
+        The tiles and the embeddings.
+    """
+    options = options or EmbedOptions()
+    require_allowed(breaches_of_contract(encoder.spec, {spec.mpp: spec.px for spec in specs}), options)
+    digests = encoder.weights_digest, encoder.preprocessing_digest
+    measure = EncodeTiles(encoder.spec.key, weights, *digests, options.batch)
+    _HERE[measure.digest] = encoder
+    try:
+        store, rows = tile_and_measure(address, specs, out, measure, pool=pool, keep=keep, progress=progress)
+    finally:
+        del _HERE[measure.digest]
+    return store, embed(store, encoder, out, address=address, options=options, rows=rows)

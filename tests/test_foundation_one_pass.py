@@ -1,0 +1,62 @@
+"""Encoding while tiles are cut gives the features that embedding afterwards gives, here and on workers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foundation import ContractError, WeightsMismatchError, embed, embed_in_one_pass, load_encoder
+from foundation.one_pass import EncodeTiles
+from slides import Address
+from slides.testing import write_slide
+from tiling import SpecError, TileSpec, tile
+from tiling.cluster import DaskPool
+
+SPECS = [TileSpec(0.5), TileSpec(1.0)]
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Address:
+    return Address.of(write_slide(tmp_path_factory.mktemp("slide") / "drawn.svs", size=(1500, 1100), seed=3))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_one_pass_gives_the_same_features(address: Address, tmp_path: Path, workers: int) -> None:
+    encoder = load_encoder("builtin")
+    if workers:
+        with DaskPool(workers=workers) as pool:
+            store, made = embed_in_one_pass(address, SPECS, encoder, tmp_path / "one", pool=pool)
+    else:
+        store, made = embed_in_one_pass(address, SPECS, encoder, tmp_path / "one")
+    plain = embed(tile(address, SPECS, tmp_path / "two", keep="no"), encoder, tmp_path / "two", address=address)
+    assert made.fingerprint == plain.fingerprint
+    assert store.keep == "no"
+    for mpp in (0.5, 1.0):
+        assert np.array_equal(made.features(mpp), plain.features(mpp))
+
+
+def test_a_store_that_is_there_is_embedded_from_it(address: Address, tmp_path: Path) -> None:
+    encoder = load_encoder("builtin")
+    tile(address, SPECS, tmp_path, keep="no")
+    _, made = embed_in_one_pass(address, SPECS, encoder, tmp_path)
+    assert len(made.features(0.5)) > 0
+
+
+def test_pixels_that_will_change_are_not_encoded(address: Address, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="jpeg"):
+        embed_in_one_pass(address, SPECS, load_encoder("builtin"), tmp_path, keep="jpeg")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_contract_is_looked_at_before_any_work(address: Address, tmp_path: Path) -> None:
+    with pytest.raises(ContractError):
+        embed_in_one_pass(address, [TileSpec(0.5, px=256)], load_encoder("builtin"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_with_other_weights_does_nothing() -> None:
+    measure = EncodeTiles("builtin", None, "0" * 64, "0" * 64, 16)
+    with pytest.raises(WeightsMismatchError):
+        measure(0.5, np.zeros((1, 224, 224, 3), np.uint8))
