@@ -56,6 +56,7 @@ def ask_slide(
     *,
     stages: Path | None = None,
     progress: Progress | None = None,
+    tiled: Progress | None = None,
 ) -> dict[str, Any]:
     """Put prompts to a slide and draw where their answers are.
 
@@ -66,13 +67,14 @@ def ask_slide(
         pool: Where tiles are cut; threads of this process where None.
         stages: Folder of reusable tiles and embeddings; `out/stages` where None.
         progress: Called with tiles embedded and tiles in all.
+        tiled: Called with tiles cut and tiles in all, before.
 
     Returns:
         What `answer.json` says: the answer, `slide`, `seconds`, and in each prompt the names of its files.
     """
     begin = time.perf_counter()
     require_known(prompts)
-    embeddings = _embeddings(where, stages or out / "stages", pool, progress)
+    embeddings = _embeddings(where, stages or out / "stages", pool, progress, tiled)
     answer = ask(embeddings, prompts)
     grid = grid_of(embeddings, answer.mpp)
     document = answer.to_json() | {"slide": _slide(embeddings)}
@@ -111,7 +113,9 @@ def grid_of(embeddings: Embeddings, mpp: float) -> TileGrid:
     return grid
 
 
-def _embeddings(where: Address | Path, stages: Path, pool: Pool | None, progress: Progress | None) -> Embeddings:
+def _embeddings(
+    where: Address | Path, stages: Path, pool: Pool | None, progress: Progress | None, tiled: Progress | None
+) -> Embeddings:
     """Open, or make, what is asked."""
     if isinstance(where, Path) and kind_of(where) == EMBEDDINGS:
         return Embeddings.open(where)
@@ -119,7 +123,7 @@ def _embeddings(where: Address | Path, stages: Path, pool: Pool | None, progress
         store = open_tiles(where)
         zoom = ZOOM if ZOOM in store.zooms else store.zooms[0]
         return embed(store, _encoder(), stages, zooms=[zoom], progress=progress)
-    store = tile(where, [TileSpec(mpp=ZOOM)], stages, pool=pool, keep="no")
+    store = tile(where, [TileSpec(mpp=ZOOM)], stages, pool=pool, keep="no", progress=tiled)
     return embed(store, _encoder(), stages, zooms=[ZOOM], address=where, progress=progress)
 
 

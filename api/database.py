@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import (
+    DDL,
     JSON,
     BigInteger,
     Column,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    inspect,
     select,
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -74,6 +76,7 @@ jobs = Table(
     Column("result", String(80)),
     Column("summary", JSON),
     Column("problem", JSON),
+    Column("progress", JSON),
     Column("idempotency_key", String(200), unique=True),
     Column("request_digest", String(64), nullable=False),
     Index("jobs_claim", "state", "due"),
@@ -130,6 +133,7 @@ class Database:
             event.listen(self.engine, "begin", _begin_sqlite)
         with self.write() as connection:
             metadata.create_all(connection)
+            _add_columns(connection)
             moment = connection.scalar(select(now()))
         if not isinstance(moment, float) or moment < PLAUSIBLE_NOW:
             msg = "the clock of the job database is not usable"
@@ -189,6 +193,12 @@ def _engine(address: str) -> Engine:
     except SQLAlchemyError:  # its text may hold a password
         msg = "the address of the job database is not one that can be used; see ONCOSCOPE_DATABASE_URL"
         raise DatabaseError(msg) from None
+
+
+def _add_columns(connection: Connection) -> None:
+    """What the table of an earlier version lacks; such columns may be empty."""
+    if "progress" not in {column["name"] for column in inspect(connection).get_columns("jobs")}:
+        connection.execute(DDL("ALTER TABLE jobs ADD COLUMN progress JSON"))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -18,7 +18,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, insert, select, update
@@ -53,6 +53,8 @@ class Job:
     """Name of the result's folder, set together with the final state."""
     summary: dict[str, Any] | None
     problem: dict[str, Any] | None
+    progress: dict[str, Any] | None
+    """How far the latest attempt is, or was when it ended."""
 
 
 COLUMNS: Final = tuple(jobs.c[name] for name in Job.__slots__)
@@ -182,6 +184,7 @@ class JobStore:
                     attempts=jobs.c.attempts + 1,
                     started=func.coalesce(jobs.c.started, now()),
                     due=now() + self.lease_seconds,
+                    progress=None,
                 )
                 .returning(*COLUMNS)
             )
@@ -196,6 +199,15 @@ class JobStore:
         """
         self._write_as_holder(job, due=now() + self.lease_seconds)
 
+    def report(self, job: Job, progress: dict[str, Any]) -> None:
+        """Say how far a job is.
+
+        Args:
+            job: The job as it was claimed.
+            progress: What clients are told: numbers, as JSON.
+        """
+        self._write_as_holder(job, progress=progress)
+
     def finish(self, job: Job, outcome: Outcome) -> None:
         """Write the end of a job.
 
@@ -203,14 +215,7 @@ class JobStore:
             job: The job as it was claimed.
             outcome: How it ended.
         """
-        self._write_as_holder(
-            job,
-            state=outcome.state,
-            result=outcome.result,
-            summary=outcome.summary,
-            problem=outcome.problem,
-            finished=now(),
-        )
+        self._write_as_holder(job, **asdict(outcome), finished=now())
 
     def release(self, job: Job, *, blame: bool, delay: float = 0.0) -> None:
         """Give a job back to the queue.

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from api import NOTICE
 from api.jobs import Job, State
+from api.progress import Stage
 from api.uploads import SlideRecord
 
 SlideId = Annotated[str, StringConstraints(pattern=r"^slide-[0-9a-f]{24}$")]
@@ -110,6 +111,19 @@ class SlideDocument(Document):
         return cls(id=slide.id, bytes=slide.bytes, sha256=slide.sha256, created=moment(slide.created), info=slide.info)
 
 
+class ProgressDocument(BaseModel):
+    """How far a job is, about once a second; `eta_s` counts to the end of the stage."""
+
+    stage: Stage
+    slides_done: int
+    slides: int
+    tiles_done: int
+    tiles: int
+    seconds: float
+    tiles_per_s: float | None
+    eta_s: float | None
+
+
 class JobDocument(Document):
     """A job: what was asked for, how far it is, how it ended, and where its results are."""
 
@@ -121,6 +135,7 @@ class JobDocument(Document):
     started: datetime | None
     finished: datetime | None
     request: dict[str, Any]
+    progress: ProgressDocument | None
     summary: dict[str, Any] | None
     problem: Problem | None
     links: dict[str, str]
@@ -145,6 +160,7 @@ class JobDocument(Document):
             started=None if job.started is None else moment(job.started),
             finished=None if job.finished is None else moment(job.finished),
             request=job.request,
+            progress=None if job.progress is None else ProgressDocument.model_validate(job.progress),
             summary=job.summary,
             problem=None if job.problem is None else Problem.model_validate(job.problem),
             links=links,

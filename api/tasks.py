@@ -11,6 +11,7 @@ from typing import Any, Final
 from api.asking import ask_slide
 from api.errors import ChecksumError, DatabaseError, is_known, problem_of
 from api.jobs import Job, Outcome
+from api.progress import JobProgress
 from api.service import Service
 from api.uploads import SlideRecord
 from biomarkers import score, score_cohort
@@ -22,8 +23,8 @@ NOT_EVALUABLE: Final = (NotEvaluableError, MissingMppError)
 TRANSIENT: Final = (OSError, MemoryError, NoSpaceError, PoolError, DatabaseError)
 """May pass: the job is tried again."""
 COHORT_RESULTS: Final = ("scores.csv", "status.csv", "slides")
-Task = Callable[[Service, Job, Path], dict[str, Any]]
-"""Does a job in a folder and gives a short summary of its result."""
+Task = Callable[[Service, Job, Path, JobProgress], dict[str, Any]]
+"""Does a job in a folder, says how far it is and gives a short summary of its result."""
 
 
 def perform(service: Service, job: Job) -> Outcome:
@@ -39,7 +40,9 @@ def perform(service: Service, job: Job) -> Outcome:
     work = service.folder.work(job)
     try:
         work.mkdir(mode=0o700, exist_ok=True)
-        summary = TASKS[job.kind](service, job, work)
+        told = JobProgress(service.jobs, job)
+        summary = TASKS[job.kind](service, job, work, told)
+        told.flush()
         result = service.folder.new_result(job)
         with staged(result, kind="oncoscope-job", job=job.id) as staging:
             publish(job, work, staging)
@@ -69,20 +72,22 @@ def publish(job: Job, work: Path, staging: Path) -> None:
             shutil.copy2(path, staging / path.name)
 
 
-def do_score(service: Service, job: Job, work: Path) -> dict[str, Any]:
+def do_score(service: Service, job: Job, work: Path, told: JobProgress) -> dict[str, Any]:
     """Score one slide.
 
     Args:
         service: The open data folder and database.
         job: The job.
         work: Where to write.
+        told: Is told how far the work is.
 
     Returns:
         `score`, `category`, `biomarker`, `seconds`, `content_hash`.
     """
     record = service.slides.get(job.request["slide"])
     address = service.slides.address(record, job.request["mpp0"])
-    found = score(address, job.request["biomarker"], work, slide_id=record.id, stages=service.folder.stages)
+    how: Any = {"slide_id": record.id, "stages": service.folder.stages, "tiled": told.tiling}
+    found = score(address, job.request["biomarker"], work, progress=told.embedding, **how)
     require_unchanged(record, found.slide["content_hash"])
     return {
         "score": found.score,
@@ -93,13 +98,14 @@ def do_score(service: Service, job: Job, work: Path) -> dict[str, Any]:
     }
 
 
-def do_cohort(service: Service, job: Job, work: Path) -> dict[str, Any]:
+def do_cohort(service: Service, job: Job, work: Path, told: JobProgress) -> dict[str, Any]:
     """Score many slides.
 
     Args:
         service: The open data folder and database.
         job: The job.
         work: Where to write.
+        told: Is told how far the work is.
 
     Returns:
         `slides` and how many of them ended in each state.
@@ -109,27 +115,29 @@ def do_cohort(service: Service, job: Job, work: Path) -> dict[str, Any]:
         stages.symlink_to(service.folder.stages)
     manifest = work / "manifest.csv"
     write_manifest(manifest, service, job.request["slides"])
-    found = score_cohort(manifest, job.request["biomarker"], work, jail=service.slides.jail)
+    found = score_cohort(manifest, job.request["biomarker"], work, progress=told.scoring, jail=service.slides.jail)
     for row, outcome in zip(job.request["slides"], found.outcomes, strict=True):
         if outcome.score is not None:
             require_unchanged(service.slides.get(row["slide"]), outcome.score.slide["content_hash"])
     return {key: value for key, value in found.to_json().items() if key != "files"}
 
 
-def do_ask(service: Service, job: Job, work: Path) -> dict[str, Any]:
+def do_ask(service: Service, job: Job, work: Path, told: JobProgress) -> dict[str, Any]:
     """Ask a slide with words.
 
     Args:
         service: The open data folder and database.
         job: The job.
         work: Where to write.
+        told: Is told how far the work is.
 
     Returns:
         `prompts` with their slide-level scores, `closed_vocabulary`, `content_hash`.
     """
     record = service.slides.get(job.request["slide"])
     address = service.slides.address(record, job.request["mpp0"])
-    document = ask_slide(address, job.request["prompts"], work, stages=service.folder.stages)
+    how: Any = {"stages": service.folder.stages, "progress": told.embedding, "tiled": told.tiling}
+    document = ask_slide(address, job.request["prompts"], work, **how)
     require_unchanged(record, document["slide"]["content_hash"])
     kept = ("prompts", "closed_vocabulary", "seconds")
     return {key: document[key] for key in kept} | {"content_hash": document["slide"]["content_hash"]}
