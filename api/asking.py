@@ -82,7 +82,9 @@ def ask_slide(
         prompt["files"] = {"heatmap_png": f"prompt-{number}.png", "tiles_geojson": f"prompt-{number}.geojson"}
         prompt["heatmap_scale"] = [_scale(found).low, _scale(found).high]
     document["seconds"] = round(time.perf_counter() - begin, 3)
-    _write(out, document, answer, grid, _background(where, embeddings))
+    info, digest = SlideInfo.from_json(embeddings.slide), document["provenance"]["embeddings_fingerprint"]
+    layers = [TileLayer(info, grid, digest + prompt.prompt, _numbers(prompt)) for prompt in answer.prompts]
+    _write(out, document, answer, layers, _background(where, embeddings))
     return document
 
 
@@ -153,16 +155,19 @@ def _background(where: Address | Path, embeddings: Embeddings) -> tuple[View, ND
 
 
 def _write(
-    out: Path, document: dict[str, Any], answer: Answer, grid: TileGrid, background: tuple[View, NDArray[np.uint8]]
+    out: Path,
+    document: dict[str, Any],
+    answer: Answer,
+    layers: Sequence[TileLayer],
+    background: tuple[View, NDArray[np.uint8]],
 ) -> None:
     """Write the files aside, then move them into place over those of an earlier answer, `answer.json` last."""
     view, image = background
-    index = tile_index(grid, view)
+    index = tile_index(layers[0].grid, view)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".ask-") as name:
         staging = Path(name)
-        for number, prompt in enumerate(answer.prompts, start=1):
-            layer = TileLayer(grid, document["provenance"]["embeddings_fingerprint"] + prompt.prompt, _numbers(prompt))
+        for number, (prompt, layer) in enumerate(zip(answer.prompts, layers, strict=True), start=1):
             write_geojson(staging / f"prompt-{number}.geojson", layer, answer.notice)
             scale = _scale(prompt)
             picture = blend(image, heat_map(index, prompt.probability, scale))

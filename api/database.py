@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import Final
 
 from sqlalchemy import (
-    DDL,
     JSON,
     BigInteger,
     Column,
@@ -30,6 +29,7 @@ from sqlalchemy import (
     event,
     inspect,
     select,
+    text,
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.ext.compiler import compiles
@@ -198,7 +198,7 @@ def _engine(address: str) -> Engine:
 def _add_columns(connection: Connection) -> None:
     """What the table of an earlier version lacks; such columns may be empty."""
     if "progress" not in {column["name"] for column in inspect(connection).get_columns("jobs")}:
-        connection.execute(DDL("ALTER TABLE jobs ADD COLUMN progress JSON"))
+        connection.execute(text("ALTER TABLE jobs ADD COLUMN progress JSON"))
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -44,6 +44,7 @@ def score(
     *,
     slide_id: str | None = None,
     stages: Path | None = None,
+    tiled: Progress | None = None,
 ) -> Score:
     """Score a slide and write its report; a whole result of the same request is returned as it is.
 
@@ -55,6 +56,7 @@ def score(
         progress: Called with tiles embedded and tiles in all.
         slide_id: The researcher's pseudonym of the slide; one made from its content where None.
         stages: Folder of reusable stages (tiles, embeddings); `out/stages` where None.
+        tiled: Called with tiles cut and tiles in all, before any is embedded.
 
     Returns:
         The score. A slide that cannot be judged raises a `NotEvaluableError`, and nothing of a result is left in `out`.
@@ -70,24 +72,28 @@ def score(
     if ready is not None:
         return ready
     make_room(out, info.content_hash, slide_id)
-    done = _run(address, card, stages or out / "stages", pool, progress)
+    done = _run(address, card, stages or out / "stages", pool, (tiled, progress))
     grid = done.store.grid(card.zooms[0])
     evidence = gather(address, done.store, grid, done.reading)
     found = _score(info, card, done, slide_id)
     provenance = {**found.provenance, "request": request}
     found = replace(found, provenance=provenance, files=file_names(evidence), seconds=time.monotonic() - started)
-    publish(out, found, card, tile_layer(str(provenance["score"]), done.reading, grid, card), evidence)
+    layer = tile_layer(str(provenance["score"]), done.reading, info, grid, card)
+    publish(out, found, card, layer, evidence)
     return found
 
 
-def _run(address: Address, card: Biomarker, stages: Path, pool: Pool | None, progress: Progress | None) -> Stages:
+def _run(
+    address: Address, card: Biomarker, stages: Path, pool: Pool | None, told: tuple[Progress | None, Progress | None]
+) -> Stages:
     """Tile, check the gates, and only then embed, which is what takes long."""
-    store = tile(address, card.specs, stages, pool=pool, keep=KEEP)
+    tiled, embedded = told
+    store = tile(address, card.specs, stages, pool=pool, keep=KEEP, progress=tiled)
     grid = store.grid(card.zooms[0])
     gates = measure_gates(card, store.mask, grid)
     require_passed(gates)
     encoder = _encoder(card.encoder)
-    embeddings = embed(store, encoder, stages, zooms=card.zooms, address=address, progress=progress)
+    embeddings = embed(store, encoder, stages, zooms=card.zooms, address=address, progress=embedded)
     return Stages(store, gates, embeddings, read(card, embeddings, grid))
 
 

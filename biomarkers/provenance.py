@@ -16,8 +16,9 @@ from tiling import fingerprint
 from tiling.shard import Keep
 from tiling.stage import stage_fingerprint
 
-FORMAT: Final = 1
-"""Raised when the same slide and card would give another result, so that old results are not reused."""
+FORMAT: Final = 2
+"""Raised when the same slide and card would give another result, so that old results are not reused: 2 since
+`tiles.geojson` counts from the slide's bounds."""
 KEEP: Final[Keep] = "no"
 """Scoring keeps no pixels: they are cut again where they are shown."""
 DISTRIBUTIONS: Final = ("oncoscope", "numpy", "torch", "timm", "openslide-bin", "opencv-python-headless", "zarr")

@@ -12,6 +12,7 @@ from biomarkers.report.page import render
 from biomarkers.report.png import png
 from biomarkers.result import FILES, staged_result, write_report_json
 from biomarkers.score import Score
+from slides import SlideInfo
 from tiling import TileGrid
 
 
@@ -50,12 +51,13 @@ def file_names(evidence: Evidence) -> dict[str, str]:
     return {what: name for what, name in FILES.items() if what != "classes_png" or evidence.whole.classes is not None}
 
 
-def tile_layer(identity: str, reading: Reading, grid: TileGrid, card: Biomarker) -> TileLayer:
+def tile_layer(identity: str, reading: Reading, info: SlideInfo, grid: TileGrid, card: Biomarker) -> TileLayer:
     """The tiles of a result, ready to export.
 
     Args:
         identity: Fingerprint of the score.
         reading: What the head said about each tile.
+        info: The slide.
         grid: The tiles.
         card: The biomarker.
 
@@ -66,4 +68,4 @@ def tile_layer(identity: str, reading: Reading, grid: TileGrid, card: Biomarker)
     numbers = {label: reading.heat, "tissue share": grid.tissue}
     if reading.shares is not None:
         numbers |= {f"share of {name}": reading.shares[:, index] for index, name in enumerate(reading.names)}
-    return TileLayer(grid, identity, numbers, reading.classes)
+    return TileLayer(info, grid, identity, numbers, reading.classes)

@@ -13,12 +13,13 @@ import foundation.errors
 import mil.errors
 import slides.errors
 import tiling.errors
+from api.cli.failure import reply_of
 from api.errors import HIDDEN, STATUS, code_of, problem_of, safe_detail, status_of
 from biomarkers.errors import GateError
 from foundation.errors import PromptError
 from foundation.prompts import tissue_of
 from slides.errors import MissingMppError, NotASlideError, SlideError
-from tiling.errors import NoSpaceError
+from tiling.errors import MaskError, NoSpaceError, SegmenterError
 
 PACKAGES = (api, slides, tiling, foundation, mil, biomarkers)
 
@@ -47,6 +48,12 @@ def test_nearest_base_decides() -> None:
     assert status_of(GateError()) == 422
     assert status_of(NoSpaceError()) == 507
     assert status_of(KeyError()) == 500
+
+
+@pytest.mark.parametrize("error", [MaskError("m"), SegmenterError("s")])
+def test_a_file_of_the_users_that_cannot_be_used_is_the_users_to_change(error: Exception) -> None:
+    assert status_of(error) == 422
+    assert reply_of(error).status == 2
 
 
 def test_foreign_errors_and_paths_are_never_shown() -> None:

@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 
 from biomarkers.export.geojson import TileLayer, features, write_geojson
-from slides import Mpp
+from slides import Mpp, Region, Size, SlideInfo
 from tiling import TileGrid, TileSpec
 
 
-def layer_of(count: int = 3, mpp0: float = 0.46, name: str = "tumour") -> TileLayer:
+def layer_of(count: int = 3, mpp0: float = 0.46, name: str = "tumour", corner: tuple[int, int] = (0, 0)) -> TileLayer:
+    """Tiles of a slide whose scanned part begins at a corner; those of the grid begin at 100, 50."""
+    size = Size(9000, 8000)
+    bounds = Region(*corner, size.width - corner[0], size.height - corner[1])
+    info = SlideInfo(size, Mpp.square(mpp0), "header", "f", "r", "", (), bounds, None, content_hash="0" * 64)
     cells = np.array([(number // 7, number % 7) for number in range(count)], np.int32)
     grid = TileGrid(
         TileSpec(0.5),
@@ -28,7 +32,7 @@ def layer_of(count: int = 3, mpp0: float = 0.46, name: str = "tumour") -> TileLa
         np.full(count, -1, np.int64),
     )
     values = np.linspace(0, 0.5, count).astype(np.float32)
-    return TileLayer(grid, "f" * 64, {"immune share": values}, [name] * count if name else ())
+    return TileLayer(info, grid, "f" * 64, {"immune share": values}, [name] * count if name else ())
 
 
 def area(ring: list[list[float]]) -> float:
@@ -66,6 +70,18 @@ def test_polygons_are_level_0_pixels_and_neighbours_touch() -> None:
         assert ring[2] == [round(100 + (number + 1) * step), round(50 + step)]
         assert area(ring) > 0
     assert all(left[1] == right[0] for left, right in pairwise(rings))
+
+
+def test_places_count_from_the_bounds_as_in_qupath_and_the_document_says_so(tmp_path: Path) -> None:
+    written = {}
+    for corner in ((0, 0), (90, 30)):
+        write_geojson(tmp_path / "t.geojson", layer_of(20, corner=corner), "notice")
+        written[corner] = json.loads((tmp_path / "t.geojson").read_text(encoding="utf-8"))
+        assert written[corner]["oncoscope"] == {"frame": "bounds", "origin": list(corner)}
+    for plain, shifted in zip(written[0, 0]["features"], written[90, 30]["features"], strict=True):
+        (there,), (here,) = (feature["geometry"]["coordinates"] for feature in (plain, shifted))
+        assert [[x - 90, y - 30] for x, y in there] == here
+        assert plain["id"] == shifted["id"]
 
 
 def test_what_is_not_finite_is_left_out() -> None:

@@ -139,7 +139,7 @@ def test_what_kills_workers_is_given_up_and_nothing_else(tmp_path: Path) -> None
 
 def test_what_runs_beside_a_killer_in_one_process_is_not_blamed(tmp_path: Path) -> None:
     with (
-        config.set({"distributed.scheduler.allowed-failures": 1}),
+        config.set({"distributed.scheduler.allowed-failures": 1, "distributed.deploy.lost-worker-timeout": "2 min"}),
         LocalCluster(
             n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
@@ -150,6 +150,15 @@ def test_what_runs_beside_a_killer_in_one_process_is_not_blamed(tmp_path: Path) 
     assert all(isinstance(found[killer].error, WorkerKilledError) for killer in (1, 3))
     begun = [path.name.partition("-")[0] for path in tmp_path.iterdir()]
     assert begun.count("0") <= 3  # twice beside the killer, once alone
+
+
+def test_a_worker_that_dask_writes_off_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiling.cluster.LOOK_SECONDS", 0.5)
+    with config.set({"distributed.deploy.lost-worker-timeout": "10 ms"}), DaskPool(workers=1) as pool:
+        monkeypatch.setattr(pool, "patience", 60.0)
+        found = list(pool.outcomes(die_of_poison, [(tmp_path, POISON[0]), (tmp_path, 0)]))
+    assert isinstance(found[0].error, WorkerKilledError)
+    assert found[1].value == 0
 
 
 def test_a_worker_over_its_memory_limit_is_one_that_died() -> None:
@@ -196,8 +205,8 @@ def test_needs_are_met_by_the_worker_that_has_it(start: Callable[..., subprocess
             assert len(encoders) == 1
             assert encoders < both
             assert not encoders & plain
-            run = _Run(pool._client, here, Needs(gpus=1), 1.0)
-            assert (run.limit(), _Run(pool._client, here, ANYWHERE, 1.0).limit()) == (4, 6)
+            run = _Run(pool._client, here, Needs(gpus=1), (1.0, lambda: None))
+            assert (run.limit(), _Run(pool._client, here, ANYWHERE, (1.0, lambda: None)).limit()) == (4, 6)
 
 
 def test_needs_that_nobody_meets_are_given_up(dask: DaskPool, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,8 @@ from slides import Mpp, Region, Size, SlideInfo, open_slide
 from slides.testing import write_slide
 from tiling import MaskError, TissueMask, segment
 from tiling.crossing import crosses
-from tiling.mask_geojson import Frame, mask_from_geojson, mask_to_geojson, read_mask
+from tiling.frame import Frame
+from tiling.mask_geojson import mask_from_geojson, mask_to_geojson, read_mask
 from tiling.outline import area, fill, outlines_of
 from tiling.tissue import mask_shape
 
@@ -91,10 +92,26 @@ def test_an_offset_of_the_bounds_shifts_nothing() -> None:
     assert (columns.min(), rows.min(), columns.max(), rows.max()) == (300, 200, 319, 219)
 
 
-def test_bounds_on_one_side_only_are_not_cropped() -> None:
-    info = info_of(bounds=Region(0, 10, 8000, 100))  # QuPath crops only where both sides differ
-    array = np.ones((9, 8), np.bool_)
-    assert mask_to_geojson(mask_of(array, info), info, "bounds") == mask_to_geojson(mask_of(array, info), info)
+def test_bounds_on_one_side_count_too() -> None:
+    info = info_of(bounds=Region(0, 10, 8000, 100))  # QuPath adds their corner to every place that it reads
+    array = np.zeros((900, 800), np.bool_)
+    array[1, 0] = True  # level-0 pixels 0..10, 10..20
+    (ring,) = mask_to_geojson(mask_of(array, info), info, "bounds")["features"][0]["geometry"]["coordinates"]
+    assert sorted(map(tuple, ring[:-1])) == [(0, 0), (0, 10), (10, 0), (10, 10)]
+
+
+def test_a_document_says_what_it_counts_from_and_is_not_read_as_another() -> None:
+    info = info_of(bounds=MRXS)
+    mask = mask_of(np.ones((90, 80), np.bool_), info)
+    for frame, other, origin in (("bounds", "slide", [3001, 1999]), ("slide", "bounds", [0, 0])):
+        found = mask_to_geojson(mask, info, frame)  # type: ignore[arg-type]
+        assert found["oncoscope"] == {"frame": frame, "origin": origin}
+        with pytest.raises(MaskError, match=f"with the frame {frame}"):
+            mask_from_geojson(found, info, (90, 80), other)  # type: ignore[arg-type]
+        edited = {key: value for key, value in found.items() if key != "oncoscope"}  # as QuPath writes it
+        assert mask_from_geojson(edited, info, (90, 80), frame).array.all()  # type: ignore[arg-type]
+    whole = mask_to_geojson(mask, info_of(), "slide")
+    assert mask_from_geojson(whole, info_of(), (90, 80), "bounds").array.all(), "without bounds there is one frame"
 
 
 @given(array=arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))

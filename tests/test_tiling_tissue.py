@@ -19,6 +19,7 @@ from tiling import NotBrightfieldError, NoTissueError, SegmenterError, TissueMas
 from tiling.onnx_segmenter import OnnxSegmenter
 from tiling.segmenter import AbsorbanceSegmenter, Stain, glass_of
 from tiling.tissue import Overview, require_brightfield, segment_overview
+from tools.onnx_file import network
 
 Array = NDArray[Any]
 
@@ -165,47 +166,6 @@ def test_a_made_slide_is_found_as_it_was_made(data_dir: Path, tmp_path: Path) ->
 
 
 # ------------------------------------------------------------------ segmenters that users bring
-
-
-def field(number: int, value: bytes | int) -> bytes:
-    """One field of a protobuf message."""
-
-    def varint(plain: int) -> bytes:
-        head = b""
-        while plain > 127:
-            head, plain = head + bytes([plain & 127 | 128]), plain >> 7
-        return head + bytes([plain])
-
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def tensor_type(name: bytes, channels: int, side: int) -> bytes:
-    """A graph's input or output, float32 [1, channels, side, side]."""
-    shape = b"".join(field(1, field(1, size)) for size in (1, channels, side, side))
-    return field(1, name) + field(2, field(1, field(1, 1) + field(2, shape)))
-
-
-def network(path: Path, weights: Array, bias: Array, side: int) -> Path:
-    """An ONNX file of one 1 x 1 convolution, weights [outputs, 3]; field numbers are those of onnx.proto."""
-
-    def tensor(name: bytes, values: Array) -> bytes:
-        dims = b"".join(field(1, size) for size in values.shape)
-        return dims + field(2, 1) + field(8, name) + field(9, values.astype("<f4").tobytes())
-
-    kernel = field(1, b"kernel_shape") + field(8, 1) + field(8, 1) + field(20, 7)
-    conv = field(1, b"x") + field(1, b"w") + field(1, b"b") + field(2, b"y") + field(4, b"Conv") + field(5, kernel)
-    graph = (
-        field(1, conv)
-        + field(2, b"tissue")
-        + field(5, tensor(b"w", weights[:, :, None, None]))
-        + field(5, tensor(b"b", bias))
-        + field(11, tensor_type(b"x", 3, side))
-        + field(12, tensor_type(b"y", len(weights), side))
-    )
-    path.write_bytes(field(1, 8) + field(8, field(1, b"") + field(2, 13)) + field(7, graph))
-    return path
 
 
 GREEN = np.array([[0.0, -1.0, 0.0]])

@@ -81,6 +81,7 @@ class DaskPool(Pool):
         self, scheduler: str | None = None, workers: int = 2, *, certs: Path | None = None, memory: str | int = "auto"
     ) -> None:
         self._cluster: Any = None
+        self._workers = workers
         if scheduler is None:
             with dask.config.set(OWN_CLUSTER):
                 # Loopback only, without the dashboard: whoever reaches a Dask port runs code.
@@ -125,7 +126,7 @@ class DaskPool(Pool):
             One outcome an item, in order. A task that kills its worker when it runs alone has a `WorkerKilledError`;
             what is left when the scheduler is gone, or no worker comes, has a `PoolError`.
         """
-        run = _Run(self._client, function, needs, self.patience)
+        run = _Run(self._client, function, needs, (self.patience, self._revive))
         waiting: deque[Ticket[Item, Result]] = deque()
         try:
             for item in items:
@@ -144,6 +145,11 @@ class DaskPool(Pool):
         """Disconnect; a cluster of our own ends."""
         self._client.close()
         self._close_cluster()
+
+    def _revive(self) -> None:
+        """Start workers of our own that Dask has written off: it does so when one is not back within 15 s."""
+        if self._cluster is not None:
+            self._cluster.scale(self._workers)
 
     def _close_cluster(self) -> None:
         if self._cluster is not None:
@@ -176,8 +182,15 @@ def security_of(certs: Path | None) -> Security | None:
 class _Run(Generic[Item, Result]):
     """One function over many items."""
 
-    def __init__(self, client: Client, function: Callable[[Item], Result], needs: Needs, patience: float) -> None:
-        self._client, self._function, self._needs, self._patience = client, function, needs, patience
+    def __init__(
+        self,
+        client: Client,
+        function: Callable[[Item], Result],
+        needs: Needs,
+        lost_workers: tuple[float, Callable[[], None]],
+    ) -> None:
+        self._client, self._function, self._needs = client, function, needs
+        self._patience, self._revive = lost_workers
         self._lost = None if client.status == "running" else PoolError(GONE)
         self._limit, self._looked = 0, 0.0
 
@@ -255,6 +268,7 @@ class _Run(Generic[Item, Result]):
             try:
                 wait_for(future, timeout=LOOK_SECONDS)
             except TimeoutError:
+                self._revive()
                 if self._threads():
                     seen = time.monotonic()
                 elif time.monotonic() - seen > self._patience:

@@ -1,8 +1,7 @@
 """A tissue mask as GeoJSON that QuPath opens and people edit, and back.
 
-One convention for all GeoJSON of this project: level-0 pixels of the whole slide, origin at its top left, y down.
-QuPath (OpenslideImageServer.java) crops a slide to its bounds where both sides are smaller than the slide (MRXS) and
-counts from there; `frame="bounds"` writes and reads such coordinates. The two differ by exactly (bounds.x, bounds.y).
+Coordinates are level-0 pixels, y down, counted from the corner of the slide or, for QuPath, from that of the scanned
+part: see `tiling.frame`. A document says which of the two, and is not read as the other.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ import json
 import math
 import uuid
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from slides import SlideInfo
 from tiling.crossing import crosses
 from tiling.errors import MaskError
+from tiling.frame import Frame, contradicts, origin_of, stated
 from tiling.outline import Outline, fill, outlines_of
 from tiling.tissue import TissueMask
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Frame = Literal["slide", "bounds"]
 CLASS, COLOUR = "Tissue", (0, 128, 96)
 NAMESPACE = uuid.UUID("0d6c8f0e-52c4-5a0b-9a6e-3f0d1f1e7a52")
 """Makes the ids of outlines: the same mask has the same ids."""
@@ -42,16 +41,16 @@ def mask_to_geojson(mask: TissueMask, info: SlideInfo, frame: Frame = "slide") -
     Args:
         mask: The mask.
         info: The slide it belongs to.
-        frame: What the coordinates count from; see the module.
+        frame: What the coordinates count from; see `tiling.frame`.
 
     Returns:
-        A FeatureCollection, one annotation of class "Tissue" for each piece, in level-0 pixels; outer rings have a
-        positive area in an image with y down, as our tiles have. Nothing in it names the slide.
+        A FeatureCollection that says its frame, one annotation of class "Tissue" for each piece, in level-0 pixels;
+        outer rings have a positive area in an image with y down, as our tiles have. Nothing in it names the slide.
     """
-    origin, scale = np.array(_origin(info, frame)), np.array(mask.scale)
+    origin, scale = origin_of(info, frame), np.array(mask.scale)
     features = []
     for number, outline in enumerate(outlines_of(mask.array)):
-        rings = [_listed(ring * scale - origin) for ring in (outline.outer, *outline.holes)]
+        rings = [_listed(ring * scale - np.array(origin)) for ring in (outline.outer, *outline.holes)]
         features.append({
             "type": "Feature",
             "id": str(uuid.uuid5(NAMESPACE, f"{info.content_hash}/{number}")),
@@ -61,14 +60,7 @@ def mask_to_geojson(mask: TissueMask, info: SlideInfo, frame: Frame = "slide") -
                 "classification": {"name": CLASS, "color": list(COLOUR)},
             },
         })
-    return {"type": "FeatureCollection", "features": features}
-
-
-def _origin(info: SlideInfo, frame: Frame) -> tuple[float, float]:
-    """The level-0 pixel that a document calls 0, 0."""
-    bounds, size = info.bounds, info.size
-    cropped = bounds.width != size.width and bounds.height != size.height
-    return (bounds.x, bounds.y) if frame == "bounds" and cropped else (0, 0)
+    return {"type": "FeatureCollection", **stated(frame, origin), "features": features}
 
 
 def _listed(ring: NDArray[np.float64]) -> list[list[float]]:
@@ -86,18 +78,23 @@ def mask_from_geojson(document: object, info: SlideInfo, shape: tuple[int, int],
         document: A parsed FeatureCollection.
         info: The slide.
         shape: Rows and columns of the mask, such as those of `segment`'s.
-        frame: What the coordinates count from; see the module.
+        frame: What the coordinates count from; see `tiling.frame`.
 
     Returns:
         The mask, over the whole slide.
 
     Raises:
-        MaskError: If the document is no FeatureCollection of sound polygons on the slide, or holds no tissue.
+        MaskError: If the document is no FeatureCollection of sound polygons on the slide, says that it counts from
+            elsewhere, or holds no tissue.
     """
+    origin = origin_of(info, frame)
+    if contradicts(document, origin):
+        other = "slide" if frame == "bounds" else "bounds"
+        raise MaskError(f"the mask says that its outlines count from elsewhere; read it with the frame {other}")
     size = np.array([info.size.width, info.size.height], np.float64)
     scale = size / np.array(shape[::-1])
     array = np.zeros(shape, np.bool_)
-    for outline in _outlines(document, np.array(_origin(info, frame), np.float64), size):
+    for outline in _outlines(document, np.array(origin, np.float64), size):
         _draw(array, outline, scale)
     if not array.any():
         raise MaskError("the mask has no outline of tissue on the slide")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tiling.errors import SpecError
-from tiling.mask_geojson import Frame, read_mask
+from tiling.errors import MaskError, SpecError
+from tiling.frame import Frame
+from tiling.mask_geojson import read_mask
 from tiling.tissue import Overview, TissueMask, TissueSpec, segment_overview
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Sampling:
         Raises:
             SpecError: If nothing would be left.
         """
-        if self.kind not in {"all", "top", "stratified"} or (self.kind != "all" and self.tiles < 1):
+        if self.kind not in {"all", "top", "stratified"} or (self.tiles < 1 if self.kind != "all" else self.tiles):
             msg = "tiles are sampled as all, top:N or stratified:N with N of at least 1"
             raise SpecError(msg)
 
@@ -87,7 +88,7 @@ class Selection:
     outline: Path | None = None
     """A GeoJSON file of where tissue is, drawn or mended by hand; then nothing is segmented."""
     frame: Frame = "slide"
-    """Where its coordinates count from; see `tiling.mask_geojson`."""
+    """Where its coordinates count from; see `tiling.frame`."""
 
     def mask(self, seen: Overview, info: SlideInfo) -> TissueMask:
         """Where tissue is.
@@ -109,7 +110,7 @@ class Selection:
         Returns:
             JSON values.
         """
-        outline = None if self.outline is None else hashlib.sha256(self.outline.read_bytes()).hexdigest()
+        outline = None if self.outline is None else _digest(self.outline)
         segmenter = None if self.segmenter is None else [self.segmenter.name, self.segmenter.digest]
         return {
             "sampling": asdict(self.sampling),
@@ -118,3 +119,17 @@ class Selection:
             "outline": outline,
             "frame": self.frame if outline else None,
         }
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits.
+
+    Raises:
+        MaskError: If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        msg = "the mask's file cannot be read"
+        raise MaskError(msg) from error

@@ -5,7 +5,6 @@ Each writer puts one slide into an empty folder and returns what to open. Pixels
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -20,40 +19,12 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID, JPEGBaseline8Bit, generate_uid
 
 from slides.testing import draw, write_slide
+from tools.mirax_slide import write_mirax
 
 WIDTH, HEIGHT, TILE = 640, 480, 128
 MPP: Final = 0.5
 PER_CM: Final = (20000, 20000)
 WSI_CLASS: Final = "1.2.840.10008.5.1.4.1.1.77.1.6"
-SLIDEDAT: Final = """[GENERAL]
-SLIDE_VERSION = 01.02
-SLIDE_ID = {identity}
-IMAGENUMBER_X = {cols}
-IMAGENUMBER_Y = {rows}
-OBJECTIVE_MAGNIFICATION = 20
-CameraImageDivisionsPerSide = 1
-[HIERARCHICAL]
-HIER_COUNT = 1
-NONHIER_COUNT = 0
-INDEXFILE = Index.dat
-HIER_0_NAME = Slide zoom level
-HIER_0_COUNT = 1
-HIER_0_VAL_0_SECTION = LAYER_0_LEVEL_0_SECTION
-[DATAFILE]
-FILE_COUNT = 1
-FILE_0 = Data0000.dat
-[LAYER_0_LEVEL_0_SECTION]
-OVERLAP_X = 0
-OVERLAP_Y = 0
-MICROMETER_PER_PIXEL_X = {mpp}
-MICROMETER_PER_PIXEL_Y = {mpp}
-IMAGE_FORMAT = JPEG
-IMAGE_FILL_COLOR_BGR = 16777215
-DIGITIZER_WIDTH = {side}
-DIGITIZER_HEIGHT = {side}
-IMAGE_CONCAT_FACTOR = 0
-"""
-"""The text index of a MIRAX slide with one level."""
 Writer = Callable[[Path], Path]
 
 
@@ -251,25 +222,7 @@ def vms(folder: Path) -> Path:
 
 def mirax(folder: Path) -> Path:
     """3DHISTECH MIRAX: a text index, a binary index, and JPEG tiles in a data file."""
-    cols, rows, inside = WIDTH // TILE, HEIGHT // TILE, folder / "slide"
-    inside.mkdir()
-    image = cv2.cvtColor(picture(), cv2.COLOR_RGB2BGR)
-    (folder / "slide.mrxs").write_bytes(cv2.imencode(".jpg", cv2.resize(image, (64, 64)))[1].tobytes())
-    data, records = bytearray(b"header"), []
-    for number in range(cols * rows):
-        y, x = number // cols * TILE, number % cols * TILE
-        tile = cv2.imencode(".jpg", np.ascontiguousarray(image[y : y + TILE, x : x + TILE]))[1].tobytes()
-        records.append((number, len(data), len(tile), 0))
-        data += tile
-    (inside / "Data0000.dat").write_bytes(data)
-    identity = "0123456789ABCDEF"
-    root = 5 + len(identity)
-    level, page = root + 8 + 4, root + 8 + 4 + 8
-    index = f"01.02{identity}".encode() + struct.pack("<ii", root + 8, 0) + struct.pack("<i", level)
-    index += struct.pack("<ii", 0, page) + struct.pack("<ii", len(records), 0)
-    (inside / "Index.dat").write_bytes(index + b"".join(struct.pack("<iiii", *record) for record in records))
-    (inside / "Slidedat.ini").write_text(SLIDEDAT.format(identity=identity, cols=cols, rows=rows, side=TILE, mpp=MPP))
-    return folder / "slide.mrxs"
+    return write_mirax(folder, picture(), tile=TILE, mpp=MPP)
 
 
 def ome_zarr(folder: Path) -> Path:

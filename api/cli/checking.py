@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from api import catalogue
+from api import NOTICE, catalogue
 from api.cli.reply import FAILED, OK, Reply
 from api.errors import BadRequestError
 from api.stores import is_store
@@ -47,7 +47,7 @@ def verify(arguments: argparse.Namespace) -> Reply:
     """
     kind, damaged = check(arguments.store)
     document = {"path": str(arguments.store), "kind": kind, "whole": not damaged, "damaged": damaged}
-    text = f"{kind}: whole" if not damaged else "\n".join([f"{kind}: damaged", *damaged])
+    text = "\n".join([f"{kind}: {'damaged' if damaged else 'whole'}", *damaged, NOTICE])
     complaint = f"{len(damaged)} members are missing or altered" if damaged else ""
     return Reply(document, text, FAILED if damaged else OK, complaint)
 

@@ -13,7 +13,7 @@ from api.tasks import NOT_EVALUABLE
 from biomarkers.errors import CardError, ManifestError
 from foundation.errors import ContractError, PromptError, UnknownEncoderError
 from slides import BadMppError
-from tiling import NotAStoreError, SpecError
+from tiling import NotAStoreError, SegmenterError, SpecError
 
 WRONG: Final = (
     BadMppError,
@@ -23,6 +23,7 @@ WRONG: Final = (
     ManifestError,
     NotAStoreError,
     PromptError,
+    SegmenterError,
     SpecError,
     UnknownEncoderError,
 )

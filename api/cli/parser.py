@@ -130,6 +130,8 @@ def _stages(commands: Commands) -> None:
     embed.add_argument(
         "--mpp", type=float, action="append", metavar="UM", help="scale of the tiles in um/px; may be repeated"
     )
+    embed.add_argument("--one-pass", action="store_true", help="encode tiles where they are cut, in the same pass")
+    _workers(embed)
 
 
 def _which_tiles(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from api import NOTICE
 from api.cli.address import slide_address
 from api.cli.pooling import pool_of
 from api.cli.progress import events, progress
@@ -78,9 +79,8 @@ def cohort(arguments: argparse.Namespace) -> Reply:
     seconds = round(time.perf_counter() - begin, 3)
     files = {"status_csv": str(arguments.out / "status.csv"), "scores_csv": str(arguments.out / "scores.csv")}
     document = {**found.to_json(), "biomarker": arguments.biomarker, "seconds": seconds, "files": files}
-    text = f"{found.count('scored')} of {len(found.outcomes)} slides scored in {seconds:.1f} s\n" + "\n".join(
-        files.values()
-    )
+    counted = f"{found.count('scored')} of {len(found.outcomes)} slides scored in {seconds:.1f} s"
+    text = "\n".join([counted, *files.values(), NOTICE])
     complaint = "" if found.ok else "some slides were not scored; the status table says which and why"
     scored = [(outcome.slide, outcome.score) for outcome in found.outcomes if outcome.score is not None]
     warnings = [f"{name}: {warning}" for name, made in scored for warning in made.warnings]

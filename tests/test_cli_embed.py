@@ -1,0 +1,104 @@
+"""`oncoscope embed --one-pass` gives what `oncoscope embed` gives, here and on workers; nothing else takes workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from api.cli import main
+from foundation import Embeddings
+from foundation.testing import TINY_TIMM, write_tiny_timm
+from slides.testing import write_slide
+from tiling import TileSpec, TileStore, tile
+
+ROOT = Path(__file__).resolve().parents[1]
+CANARY = "DOE_JOHN_19570312"
+ZOOMS = (1.0, 2.0)
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_slide(tmp_path_factory.mktemp("slides") / f"{CANARY}.svs", size=(800, 600), mpp=1.0)
+
+
+def embed(slide: Path, out: Path, *more: str) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
+    zooms = [word for mpp in ZOOMS for word in ("--mpp", f"{mpp:g}")]
+    options = ["--encoder", "builtin", "--out", str(out), *zooms, *more, "--json"]
+    command = [sys.executable, "-m", "api.cli", "embed", str(slide), *options]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=out.parent, env=env, capture_output=True, text=True, check=False)
+    return json.loads(done.stdout), done
+
+
+@pytest.fixture(scope="module")
+def plain(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    document, done = embed(slide, tmp_path_factory.mktemp("plain"))
+    assert done.returncode == 0, done.stderr
+    return document
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "1")], ids=["here", "on a worker"])
+def test_one_pass_gives_the_same_features(
+    slide: Path, plain: dict[str, Any], tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    document, done = embed(slide, tmp_path, "--one-pass", *more)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert CANARY not in done.stdout
+    assert document["fingerprint"] == plain["fingerprint"]
+    assert document["tiles"] == plain["tiles"]
+    one, two = Embeddings.open(Path(document["store"])), Embeddings.open(Path(plain["store"]))
+    for mpp in ZOOMS:
+        assert len(one.features(mpp)) > 0
+        assert np.array_equal(one.features(mpp), two.features(mpp))
+    (tiles,) = tmp_path.glob("*.tiles.zarr")
+    assert TileStore.open(tiles).keep == "no"
+
+
+def test_one_pass_reads_no_tile_again(slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def again(*_args: object, **_more: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(TileStore, "batches", again)
+    call = ["embed", str(slide), "--encoder", "builtin", "--mpp", "2", "--out"]
+    assert main([*call, str(tmp_path / "twice")]) == 1
+    assert main([*call, str(tmp_path / "once"), "--one-pass"]) == 0
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """The sentence of a call that is wrong."""
+    assert main(["embed", *map(str, arguments)]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    (sentence,) = shown.err.splitlines()
+    assert CANARY not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize(
+    "more", [("--workers", "2"), ("--scheduler", "tcp://host:8786"), ("--certs", "folder")], ids=lambda more: more[0]
+)
+def test_workers_are_for_one_pass(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], more: tuple[str, str]
+) -> None:
+    sentence = refused(capsys, slide, "--encoder", "builtin", "--out", tmp_path / "out", *more)
+    assert sentence.startswith("oncoscope: --scheduler, --workers and --certs belong to --one-pass")
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_pass_wants_a_slide_and_a_sound_pool(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tile(slide, [TileSpec(2.0)], tmp_path / "tiles")
+    options = ("--encoder", "builtin", "--one-pass", "--out", tmp_path / "out")
+    assert "a slide and not a store" in refused(capsys, store.path, *options)
+    assert "--workers is a positive number" in refused(capsys, slide, *options, "--workers", 0)
+    own = ("--encoder", TINY_TIMM, "--weights", write_tiny_timm(tmp_path / "weights.safetensors"))
+    assert "give --mpp" in refused(capsys, slide, *own, "--one-pass", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
