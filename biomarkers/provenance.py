@@ -13,8 +13,8 @@ from biomarkers.reading import tissue_digest
 from foundation import Embeddings, list_encoders
 from slides import SlideInfo
 from tiling import fingerprint
+from tiling.blueprint import stage_fingerprint
 from tiling.shard import Keep
-from tiling.stage import stage_fingerprint
 
 FORMAT: Final = 2
 """Raised when the same slide and card would give another result, so that old results are not reused: 2 since

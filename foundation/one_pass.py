@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +26,19 @@ from foundation.encoder import Encoder
 from foundation.errors import WeightsMismatchError
 from foundation.registry import load_encoder
 from slides import Address
-from tiling import Pool, TileSpec, TileStore
+from tiling import Needs, Pool, TileSpec, TileStore
 from tiling.fingerprint import fingerprint
+from tiling.pool import ANYWHERE
+from tiling.selection import Selection
 from tiling.shard import Keep
 from tiling.stage import tile_and_measure
 
 _HERE: dict[str, Encoder] = {}
 """Encoders of this process by digest: a worker loads one once, the driver has it already."""
+_RUNS: Counter[str] = Counter()
+"""How many runs of this process lend each: the last takes it away."""
+_LOCK = threading.Lock()
+"""Of both, and of loading: threads of a worker share one encoder."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +78,30 @@ class EncodeTiles:
         Raises:
             WeightsMismatchError: If this worker has other weights than the driver.
         """
-        found = _HERE.get(self.digest)
-        if found is None:
-            found = load_encoder(self.key, self.weights)
-            if (found.weights_digest, found.preprocessing_digest) != (self.weights_digest, self.preprocessing_digest):
-                raise WeightsMismatchError("A worker has other weights or preprocessing of this encoder.")
-            _HERE[self.digest] = found
-        return found
+        with _LOCK:
+            found = _HERE.get(self.digest)
+            if found is None:
+                found = load_encoder(self.key, self.weights)
+                wanted = self.weights_digest, self.preprocessing_digest
+                if (found.weights_digest, found.preprocessing_digest) != wanted:
+                    raise WeightsMismatchError("A worker has other weights or preprocessing of this encoder.")
+                _HERE[self.digest] = found
+            return found
+
+
+@contextmanager
+def _lent(digest: str, encoder: Encoder) -> Iterator[None]:
+    """Have an encoder at hand in this process while any run needs it."""
+    with _LOCK:
+        _HERE.setdefault(digest, encoder)
+        _RUNS[digest] += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _RUNS[digest] -= 1
+            if not _RUNS[digest]:
+                del _RUNS[digest], _HERE[digest]
 
 
 def embed_in_one_pass(
@@ -88,6 +115,8 @@ def embed_in_one_pass(
     pool: Pool | None = None,
     progress: Callable[[int, int], None] | None = None,
     options: EmbedOptions | None = None,
+    selection: Selection | None = None,
+    needs: Needs = ANYWHERE,
 ) -> tuple[TileStore, Embeddings]:
     """Tile a slide and embed its tiles while their pixels are at hand; the same features as `embed` gives.
 
@@ -101,6 +130,8 @@ def embed_in_one_pass(
         pool: Where bands are cut and encoded; threads of this process where None.
         progress: Called with tiles done and tiles in all.
         options: How.
+        selection: Which tiles; all on tissue where None.
+        needs: What a worker must have to encode, such as a GPU.
 
     Returns:
         The tiles and the embeddings.
@@ -109,9 +140,7 @@ def embed_in_one_pass(
     require_allowed(breaches_of_contract(encoder.spec, {spec.mpp: spec.px for spec in specs}), options)
     digests = encoder.weights_digest, encoder.preprocessing_digest
     measure = EncodeTiles(encoder.spec.key, weights, *digests, options.batch)
-    _HERE[measure.digest] = encoder
-    try:
-        store, rows = tile_and_measure(address, specs, out, measure, pool=pool, keep=keep, progress=progress)
-    finally:
-        del _HERE[measure.digest]
+    how: Any = {"pool": pool, "keep": keep, "progress": progress, "selection": selection, "needs": needs}
+    with _lent(measure.digest, encoder):
+        store, rows = tile_and_measure(address, specs, out, measure, **how)
     return store, embed(store, encoder, out, address=address, options=options, rows=rows)

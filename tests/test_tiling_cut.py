@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from slides import Address, Mpp, Region, Size, open_slide
 from slides.testing import write_slide
 from tiling import TileGrid, TileSpec
-from tiling.cut import BAND_TILES, bands, cut, families, inside, snapped
+from tiling.cut import BAND_TILES, MOST_PX, bands, block_shape, cut, families, inside, ratios_of, snapped
 
 
 def grid_of(mpp: float, cells: np.ndarray, shape: tuple[int, int], mpp0: float = 0.25, px: int = 64) -> TileGrid:
@@ -60,6 +60,16 @@ def test_a_quick_tile_shows_the_place_that_it_names(made: Path, mpp0: float, row
         expected = slide.read_to(Region(x, y, *grid.side), Size(112, 112))
     error = ((tiles[0].astype(float) - expected) ** 2).mean()
     assert 10 * np.log10(255**2 / max(error, 1e-9)) > 35
+
+
+@given(px=st.integers(16, 4096), zooms=st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1, unique=True))
+def test_a_block_is_small_whatever_the_tile(px: int, zooms: list[float]) -> None:
+    """At most 50 MB of RGB or one tile, and in coarser zooms whole tiles."""
+    grids = [grid_of(mpp, np.array([[0, 0]]), (1, 1), px=px) for mpp in sorted(zooms)]
+    for family in families(grids):
+        rows, cols = block_shape(family)
+        assert rows * cols * px**2 <= max(MOST_PX, px**2)
+        assert all(rows % ratio == cols % ratio == 0 for ratio in ratios_of(family))
 
 
 def test_families_of_scales_that_do_not_divide_stand_alone() -> None:

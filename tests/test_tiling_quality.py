@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from slides import Address, Mpp, open_slide
 from slides.testing import draw
 from tiling.artefacts import ARTEFACTS, QualityMap, artefacts
-from tiling.quality import TILE_MEASURES, measure_tiles, out_of_focus, sharpness, slide_quality
+from tiling.quality import TILE_MEASURES, measure_tiles, out_of_focus, sharpness, slide_quality, tiles_quality
 from tiling.tissue import Overview, TissueMask, overview, segment_overview
 
 MPP = 8.0
@@ -177,7 +177,7 @@ def test_a_slide_says_how_many_tiles_are_out_of_focus() -> None:
     mask = TissueMask(np.ones((10, 10), np.bool_), (100.0, 100.0))
     quality = QualityMap(np.zeros((len(ARTEFACTS), 10, 10), np.bool_), mask.scale)
     measured = np.array([[0.5, 0.6, 0.3], [0.26, 0.8, 0.1], [0.6, 0.7, 0.2], [0.7, 0.7, 0.2]], np.float32)
-    found = slide_quality(mask, quality, Mpp.square(0.5), measured, 0.5)
+    found = slide_quality(mask, quality, Mpp.square(0.5)) | tiles_quality(measured, 0.5)
     assert found["out_of_focus"] == 0.25
     assert found["sharpness"] == pytest.approx(0.55)
     assert found["tissue_mm2"] == pytest.approx(0.25)

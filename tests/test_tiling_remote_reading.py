@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_slide(tmp_path_factory.mktemp("slide") / "s.svs", size=(4000, 2600), seed=2)
+    return write_slide(tmp_path_factory.mktemp("slide") / "s.svs", size=(2400, 7200), seed=2)
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from slides import Address, open_slide
+from slides import Address, SlideInfo, open_slide
 from slides.identity import recall
 from tiling import layout, quality
-from tiling.cut import Band, cut, inside, ratios_of
+from tiling.cut import Band, cut, inside, require_same
 from tiling.shard import Keep, write_shard
 from tiling.staging import Staging
 
@@ -57,7 +57,9 @@ class CutTask:
     name: str
     blocks: Band
     keep: Keep
-    measure: TileMeasure | None = None
+    measure: TileMeasure | None
+    expected: SlideInfo
+    """What the plan was made for."""
     known: tuple[tuple[tuple[str, ...], str], ...] = ()
     """What the driver knows of the slide's identity, so that not every worker reads all of it to find out."""
 
@@ -73,11 +75,13 @@ def cut_band(task: CutTask) -> int:
     """
     staging = Staging(task.root)
     family = layout.staged_grids(staging.store, task.zooms)
+    count = sum(len(inside(grid, block, zoom)) for block in task.blocks for zoom, grid in enumerate(family))
     if not staging.is_done(task.name):
         rows: dict[str, list[NDArray[Any]]] = {}
         members: dict[str, Any] = {}
         recall(dict(task.known))
         with open_slide(task.address) as slide:
+            require_same(slide, task.expected)
             for block in task.blocks:
                 for zoom, index, tiles in cut(slide, family, block):
                     if len(index):
@@ -85,7 +89,7 @@ def cut_band(task: CutTask) -> int:
                         for name, values in _measured(task, family[zoom], index, tiles).items():
                             rows.setdefault(name, []).append(values)
         staging.record(task.name, {name: np.concatenate(parts) for name, parts in rows.items()}, members)
-    return sum(len(inside(grid, block, zoom)) for block in task.blocks for zoom, grid in enumerate(family))
+    return count
 
 
 def _measured(
@@ -106,7 +110,7 @@ def _keep(
     if task.keep == "no":
         return {}
     grid, cells = family[zoom], family[zoom].cells[tiles[0]]
-    shard = layout.shard_layout(grid, ratios_of(family)[zoom], task.keep)
+    shard = layout.shard_layouts(family, task.keep)[grid.mpp]
     row, col = (cells[0] // np.array([shard.rows, shard.cols])).tolist()
     places = (cells - np.array([row * shard.rows, col * shard.cols])) @ np.array([shard.cols, 1])
     chunks = dict(zip(places.tolist(), tiles[1], strict=True))

@@ -10,11 +10,10 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Generic
+from typing import Any, Final, Generic, cast
 
 import dask
 from distributed import Client, LocalCluster, Security
@@ -24,8 +23,9 @@ from distributed.comm.core import CommClosedError
 from distributed.scheduler import KilledWorker
 
 from tiling.certificates import CLIENT, SCHEDULER, WORKER, certificate_files
+from tiling.cluster_rules import RULES
 from tiling.errors import PoolError, WorkerKilledError
-from tiling.pool import ANYWHERE, Item, Needs, Outcome, Pool, Result
+from tiling.pool import ANYWHERE, Item, Needs, Outcome, Pool, Result, Ticket
 
 IN_FLIGHT_PER_THREAD: Final = 2
 """Tasks handed out ahead: one running, one waiting, so that no worker is idle and memory stays bounded."""
@@ -37,27 +37,8 @@ LOOK_SECONDS: Final = 5.0
 PATIENCE_SECONDS: Final = 300.0
 """How long a task waits while no worker can take it: a machine starts in less."""
 GONE: Final = "the Dask scheduler is gone; what was not done yet was given up"
-OWN_CLUSTER: Final = {
-    "distributed.scheduler.allowed-failures": 0,  # blame at the first death: we find out who it was
-    # Results are small, so there is nothing to spill; a worker that pauses for its size would pause for ever. The nanny
-    # still ends one that reaches its limit, and what it did is then suspect.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.memory.terminate": 0.95,
-}
 LOST: Final = (ClosedClientError, FutureCancelledError, CommClosedError, OSError)
 """What the client raises where the scheduler is gone."""
-
-
-@dataclass(slots=True)
-class Ticket(Generic[Item, Result]):
-    """An item on its way."""
-
-    item: Item
-    future: Any = None
-    """None once it is settled or suspect."""
-    outcome: Outcome[Result] | None = None
 
 
 class DaskPool(Pool):
@@ -83,7 +64,7 @@ class DaskPool(Pool):
         self._cluster: Any = None
         self._workers = workers
         if scheduler is None:
-            with dask.config.set(OWN_CLUSTER):
+            with own_rules():
                 # Loopback only, without the dashboard: whoever reaches a Dask port runs code.
                 self._cluster = LocalCluster(
                     n_workers=workers,
@@ -156,6 +137,27 @@ class DaskPool(Pool):
             self._cluster.close()
 
 
+def own_rules() -> AbstractContextManager[object]:
+    """Give our rules to the clusters that are made within.
+
+    Returns:
+        What a with statement takes.
+    """
+    return cast("AbstractContextManager[object]", dask.config.set(RULES))
+
+
+def workers_of(client: Client) -> list[dict[str, Any]]:
+    """What the scheduler knows of its workers.
+
+    Args:
+        client: Connected to it.
+
+    Returns:
+        One document a worker, of all of them: without a number, releases of Dask before 2026.7 tell of five.
+    """
+    return list(client.scheduler_info(n_workers=-1).get("workers", {}).values())
+
+
 def security_of(certs: Path | None) -> Security | None:
     """What Dask needs to know of a folder of certificates.
 
@@ -199,13 +201,14 @@ class _Run(Generic[Item, Result]):
         now = time.monotonic()
         if self._lost is None and (not self._limit or now - self._looked > LOOK_SECONDS):
             self._looked = now
+            self._revive()
             self._limit = IN_FLIGHT_PER_THREAD * max(1, sum(self._threads()))
         return self._limit
 
     def _threads(self) -> list[int]:
         """Threads of each worker that can take a task of this run."""
         try:
-            known = self._client.scheduler_info()["workers"].values()
+            known = workers_of(self._client)
         except LOST:
             return []
         wanted = self._needs.resources.items()

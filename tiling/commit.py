@@ -20,7 +20,7 @@ from tiling.members import Folder, members_of
 from tiling.pool import LocalPool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Container, Iterator, Mapping
 
 MANIFEST = "manifest.json"
 STAGING_SUFFIX = ".staging"
@@ -88,9 +88,7 @@ def commit(folder: Path, final: Path, about: Mapping[str, Any], known: Mapping[s
         msg = "a file of the store vanished before it was committed; run again"
         raise DamagedStoreError(msg)
     _write_manifest(folder, about, known)
-    for path in [*folder.rglob("*"), folder]:  # files first, then the folders that name them
-        if path.relative_to(folder).as_posix() not in known:
-            sync(path)
+    sync_tree(folder, known)
     _rename(folder, final)
 
 
@@ -105,7 +103,7 @@ def is_committed(folder: Path | str) -> bool:
     """
     try:
         manifest = read_manifest(folder)
-    except NotAStoreError:
+    except (NotAStoreError, DamagedStoreError):
         return False
     return not _missing(folder, manifest)
 
@@ -121,13 +119,17 @@ def read_manifest(folder: Path | str) -> dict[str, Any]:
 
     Raises:
         NotAStoreError: If there is none.
+        DamagedStoreError: If it is not what was written.
     """
     try:
         manifest = json.loads(members_of(folder).read(MANIFEST))
-        manifest["members"].items()
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        said = manifest["self"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
         msg = "no committed store stands at this place"
         raise NotAStoreError(msg) from error
+    if said != _self_digest(manifest):
+        msg = "the store is damaged: its manifest is altered"
+        raise DamagedStoreError(msg)
     return dict(manifest)
 
 
@@ -141,9 +143,9 @@ def verify_manifest(folder: Path | str) -> list[str]:
         Names of members that are missing, altered or not in the manifest, or the manifest itself; empty when all is
         well.
     """
-    manifest = read_manifest(folder)
-    members = manifest["members"]
-    if manifest.get("self") != _self_digest(manifest):
+    try:
+        members = read_manifest(folder)["members"]
+    except DamagedStoreError:
         return [MANIFEST]  # what it says of the others is worth nothing
     place = members_of(folder)
     with LocalPool(READERS) as pool:
@@ -175,15 +177,40 @@ def _missing(folder: Path | str, manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _write_manifest(folder: Path, about: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    place = Folder(folder)
-    members = {
+    members = members_in(folder, known)
+    manifest = {"format": 1, **about, "members": members}
+    manifest["self"] = _self_digest(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def members_in(folder: Path, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a manifest says of the files of a folder.
+
+    Args:
+        folder: The folder.
+        known: What is known of some of them.
+
+    Returns:
+        Name -> bytes and sha256, by name.
+    """
+    known, place = known or {}, Folder(folder)
+    return {
         name: known.get(name) or {"bytes": size, "sha256": place.digest(name)}
         for name, size in sorted(place.sizes().items())
         if name != MANIFEST
     }
-    manifest = {"format": 1, **about, "members": members}
-    manifest["self"] = _self_digest(manifest)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+
+
+def sync_tree(folder: Path, known: Container[str] = ()) -> None:
+    """Write a folder and all in it through to the disk, files before the folders that name them.
+
+    Args:
+        folder: The folder.
+        known: Files for which that was done.
+    """
+    for path in [*folder.rglob("*"), folder]:
+        if path.relative_to(folder).as_posix() not in known:
+            sync(path)
 
 
 def _self_digest(manifest: dict[str, Any]) -> str:
@@ -226,7 +253,9 @@ def _rename(staging: Path, final: Path) -> None:
     if final.exists() and is_committed(final):
         return
     if final.exists():
-        shutil.rmtree(final)
+        broken = final.with_name(f".{final.name}.{uuid.uuid4().hex[:12]}{STAGING_SUFFIX}")
+        final.rename(broken)  # never taken apart where a reader could see it
+        shutil.rmtree(broken, ignore_errors=True)
     try:
         staging.rename(final)
     except OSError:

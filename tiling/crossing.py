@@ -1,7 +1,8 @@
-"""Whether the edges of a polygon cross, in bounded time and memory."""
+"""Whether the edges of a polygon cross, in bounded time and memory; and the bound on what a document costs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,53 +14,81 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-MOST_ENTRIES, MOST_PAIRS, MOST_CELLS = 20_000_000, 20_000_000, 1024
-"""Bounds on the work for one polygon: grid cells that edges touch, pairs of edges that are compared, cells a side."""
+MOST_WORK = 50_000_000
+"""Steps that one document may cost, of some 0.1 us each: the mask of a large ragged slide takes a million."""
+MOST_ENTRIES, MOST_CELLS = 4_000_000, 1024
+"""Bounds on memory for one polygon: grid cells that edges touch (some 100 bytes each), cells a side."""
 
 
-def crosses(rings: Sequence[NDArray[np.float64]]) -> bool:
+@dataclass(slots=True)
+class Work:
+    """What is left of the work that may be done for one document."""
+
+    left: float = MOST_WORK
+    """Steps."""
+
+    def spend(self, steps: float) -> None:
+        """Take steps from it, before they are done.
+
+        Args:
+            steps: How many.
+
+        Raises:
+            MaskError: If there are not as many.
+        """
+        self.left -= steps
+        if self.left < 0:
+            raise MaskError("the outlines of the mask are too complicated")
+
+
+def crosses(rings: Sequence[NDArray[np.float64]], work: Work | None = None) -> bool:
     """Whether any two edges cross, of one ring or of two; touching at a point or along a line is allowed.
 
     Edges are put into the cells of a grid and compared within each cell.
 
     Args:
         rings: Each [n, 2] (x, y), open.
+        work: What may be done for the document; a whole document's where None.
 
     Returns:
         Whether there is a crossing.
     """
+    work = work or Work()
     start = np.concatenate(rings)
     end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
-    edges, cells = _cells(start, end)
+    edges, cells = _cells(start, end, work)
     order = np.argsort(cells, kind="stable")
     edges, cells = edges[order], cells[order]
-    return any(_pairs_cross(start, end, one, other) for one, other in _pairs(edges, cells))
+    return any(_pairs_cross(start, end, one, other) for one, other in _pairs(edges, cells, work))
 
 
-def _too_much(work: float, most: int) -> None:
-    """Refuse to work for too long.
+def _spend_entries(count: float, work: Work) -> None:
+    """Refuse what takes too much memory at once.
 
     Raises:
-        MaskError: If the work is more than the most.
+        MaskError: If there are too many entries.
     """
-    if work > most:
-        raise MaskError("the outlines of the mask are too complicated")
+    work.spend(count)
+    if count > MOST_ENTRIES:
+        raise MaskError("an outline of the mask is too complicated")
 
 
-def _cells(start: NDArray[np.float64], end: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _cells(
+    start: NDArray[np.float64], end: NDArray[np.float64], work: Work
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Edge and grid cell for each cell that an edge's box touches, row by row of the grid."""
     low, high = np.minimum(start, end), np.maximum(start, end)
     origin, extent = low.min(axis=0), np.maximum(np.ptp(np.concatenate([start, end]), axis=0), 1e-9)
     side = int(np.clip(np.sqrt(len(start)), 1, MOST_CELLS))
     first, last = (np.clip((corner - origin) / extent * side, 0, side - 1).astype(np.int64) for corner in (low, high))
     rows = last[:, 1] - first[:, 1] + 1
-    _too_much(float(rows.sum()), MOST_ENTRIES)
+    _spend_entries(float(rows.sum()), work)
     edge, row = _spread(first[:, 1], rows)
     left, right = _span(start[edge], end[edge], (origin[1] + np.stack([row, row + 1]) * extent[1] / side))
     columns = np.clip((np.stack([left, right]) - origin[0]) / extent[0] * side, 0, side - 1)
     begin = np.maximum(np.floor(columns[0] - 1e-6), 0).astype(np.int64)
     stop = np.minimum(np.floor(columns[1] + 1e-6), side - 1).astype(np.int64)
-    _too_much(float((stop - begin + 1).sum()), MOST_ENTRIES)
+    _spend_entries(float((stop - begin + 1).sum()), work)
     entry, column = _spread(begin, stop - begin + 1)
     return edge[entry], row[entry] * side + column
 
@@ -81,12 +110,16 @@ def _span(
     return x.min(axis=0), x.max(axis=0)
 
 
-def _pairs(edges: NDArray[np.int64], cells: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _pairs(
+    edges: NDArray[np.int64], cells: NDArray[np.int64], work: Work
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Pairs of edges of one cell; entries are sorted by cell."""
     _, count = np.unique(cells, return_counts=True)
-    _too_much(float((count.astype(np.float64) * (count - 1) / 2).sum()), MOST_PAIRS)
-    for gap in range(1, int(count.max())):
-        same = np.flatnonzero(cells[gap:] == cells[:-gap])
+    work.spend(float((count.astype(np.float64) * (count - 1) / 2).sum()))
+    same = np.arange(len(cells))
+    for gap in range(1, int(count.max())):  # what has no partner at a gap has none at a larger one
+        same = same[: np.searchsorted(same, len(cells) - gap)]
+        same = same[cells[same + gap] == cells[same]]
         yield edges[same], edges[same + gap]
 
 

@@ -14,18 +14,23 @@ import cv2
 import numpy as np
 
 from slides import Region, Size
+from tiling.errors import StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from slides import Slide
+    from slides import Slide, SlideInfo
     from tiling.grid import TileGrid
 
-BLOCK_ROWS, BLOCK_COLS = 4, 32
-"""Tiles of the finest zoom in a block: its memory stays under 20 MB; a compressed tile is decoded twice only where it
-lies across a block's edge."""
+BLOCK_PX, BLOCK_HEIGHT = 4 * 32 * 224**2, 4 * 224
+"""Pixels of a block (20 MB of RGB) and rows of pixels in it, about: a compressed tile is decoded twice only where it
+lies across a block's edge. Tiles of 224 px make blocks of 4 x 32."""
+RATIOS = (1, 2, 4)
+"""How much coarser a zoom may be to be cut with a finer one."""
+MOST_PX = 1 << 24
+"""Pixels of the finest zoom under one coarse tile (50 MB of RGB); larger tiles are cut by themselves."""
 BAND_TILES = 300
 """Tiles of the finest zoom in a band, at least: a third of a second of work against 3 ms that a task costs on Dask."""
 READ_PX = 1 << 25
@@ -74,7 +79,7 @@ def blocks(family: Sequence[TileGrid]) -> list[Block]:
         Blocks; together they hold every kept tile once.
     """
     ratios = ratios_of(family)
-    rows, cols = block_shape(ratios[-1])
+    rows, cols = (side // ratios[-1] for side in block_shape(family))
     wanted: set[tuple[int, int]] = set()
     for grid, ratio in zip(family, ratios, strict=True):
         cells = grid.cells // np.array([rows, cols]) // (ratios[-1] // ratio)
@@ -121,6 +126,22 @@ def snapped(slide: Slide, grids: Sequence[TileGrid]) -> tuple[TileGrid, ...]:
     return tuple(replace(grid, snap=snaps[grid.mpp]) for grid in grids)
 
 
+def require_same(slide: Slide, planned: SlideInfo) -> None:
+    """Refuse to cut another slide than the one that was planned.
+
+    Args:
+        slide: What stands at the address now, as this machine reads it.
+        planned: What stood there.
+
+    Raises:
+        StoreError: If pixels would differ.
+    """
+    now = slide.info
+    if any(getattr(now, name) != getattr(planned, name) for name in ("content_hash", "reader", "decode", "icc")):
+        msg = "the slide at this address is not the one that the tiles were planned for, or is read in another way here"
+        raise StoreError(msg)
+
+
 def ratios_of(family: Sequence[TileGrid]) -> list[int]:
     """How much coarser each grid of a family is than its finest.
 
@@ -133,16 +154,18 @@ def ratios_of(family: Sequence[TileGrid]) -> list[int]:
     return [round(grid.mpp / family[0].mpp) for grid in family]
 
 
-def block_shape(ratio: int) -> tuple[int, int]:
-    """Rows and columns of tiles in a block.
+def block_shape(family: Sequence[TileGrid]) -> tuple[int, int]:
+    """Tiles of the finest zoom in a block.
 
     Args:
-        ratio: How much coarser the zoom is than the finest of its family.
+        family: Grids of `families`, finest first.
 
     Returns:
-        Rows, columns.
+        Rows, columns; whole multiples of the coarsest zoom's ratio.
     """
-    return max(1, BLOCK_ROWS // ratio), max(1, BLOCK_COLS // ratio)
+    px, coarsest = family[0].spec.px, ratios_of(family)[-1]
+    rows = max(1, BLOCK_HEIGHT // px // coarsest) * coarsest
+    return rows, max(1, BLOCK_PX // (rows * px * px) // coarsest) * coarsest
 
 
 def cut(
@@ -160,9 +183,9 @@ def cut(
     """
     chosen = [inside(grid, block, zoom) for zoom, grid in enumerate(family)]
     number = _needed(family, block, chosen)
-    tiles, ratio = _read(slide, family[0], block, number), 1
+    tiles, ratio, ratios = _read(slide, family[0], block, number), 1, ratios_of(family)
     for zoom, (grid, index) in enumerate(zip(family, chosen, strict=True)):
-        step = round(grid.mpp / family[0].mpp)
+        step = ratios[zoom]
         tiles, number = _coarser(tiles, number, step // ratio)
         ratio = step
         row, col = (grid.cells[index] - np.array([block.rows[zoom][0], block.cols[zoom][0]])).T
@@ -171,9 +194,11 @@ def cut(
 
 def _nests(finest: TileGrid, grid: TileGrid) -> bool:
     """Whether a grid's tiles are made of whole tiles of the finest."""
-    ratio = grid.mpp / finest.mpp
-    even = abs(ratio - round(ratio)) < 1e-9 and BLOCK_ROWS % round(ratio) == 0 and grid.spec.px % round(ratio) == 0
-    return even and grid.spec.px == finest.spec.px and grid.spec.overlap == finest.spec.overlap == 0
+    ratio, px = round(grid.mpp / finest.mpp), grid.spec.px
+    even = abs(grid.mpp / finest.mpp - ratio) < 1e-9 and ratio in RATIOS and px % ratio == 0
+    return (
+        even and (ratio * px) ** 2 <= MOST_PX and px == finest.spec.px and grid.spec.overlap == finest.spec.overlap == 0
+    )
 
 
 def _block(row: int, col: int, shape: tuple[int, int], ratios: Sequence[int]) -> Block:
@@ -196,17 +221,17 @@ def inside(grid: TileGrid, block: Block, zoom: int) -> NDArray[np.int64]:
     Returns:
         Indices in reading order, [n].
     """
-    (top, bottom), (left, right) = block.rows[zoom], block.cols[zoom]
-    row, col = grid.cells[:, 0], grid.cells[:, 1]
-    return np.flatnonzero((row >= top) & (row < bottom) & (col >= left) & (col < right))
+    left, right = block.cols[zoom]
+    first, end = np.searchsorted(grid.cells[:, 0], block.rows[zoom])  # tiles stand row by row
+    col = grid.cells[first:end, 1]
+    return np.asarray(first + np.flatnonzero((col >= left) & (col < right)), np.int64)
 
 
 def _needed(family: Sequence[TileGrid], block: Block, chosen: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     """Which cells of the finest zoom lie under a chosen tile of any zoom: their number in reading order, else -1."""
     (top, bottom), (left, right) = block.rows[0], block.cols[0]
     needed = np.zeros((bottom - top, right - left), np.bool_)
-    for grid, index in zip(family, chosen, strict=True):
-        ratio = round(grid.mpp / family[0].mpp)
+    for grid, index, ratio in zip(family, chosen, ratios_of(family), strict=True):
         for row, col in grid.cells[index] * ratio - np.array([top, left]):
             needed[row : row + ratio, col : col + ratio] = True
     return np.where(needed, np.cumsum(needed).reshape(needed.shape) - 1, -1)

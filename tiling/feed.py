@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slides import open_slide
-from tiling.cut import blocks, cut
-from tiling.errors import DamagedStoreError, StoreError
+from tiling.cut import blocks, cut, require_same
+from tiling.errors import DamagedStoreError
 from tiling.layout import shard_name
 from tiling.pool import LocalPool
 from tiling.shard import read_parts, read_shard
@@ -46,15 +46,10 @@ def cut_batches(
 
     Yields:
         Indices [b] and pixels [b, px, px, 3].
-
-    Raises:
-        StoreError: If another slide stands at the address than the one the plan was made for.
     """
     size, threads = size_threads
     with open_slide(address) as slide, LocalPool(threads) as pool:
-        if slide.info.content_hash != info.content_hash:
-            msg = "the slide at this address is not the one that the tiles were planned for"
-            raise StoreError(msg)
+        require_same(slide, info)
 
         def read(block: Block) -> Batch:
             return next((index, tiles) for position, index, tiles in cut(slide, family, block) if position == zoom)

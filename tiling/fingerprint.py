@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 
@@ -20,3 +21,15 @@ def fingerprint(**parts: Any) -> str:  # noqa: ANN401 - any JSON value
     True
     """
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def software() -> str:
+    """Which oncoscope this is.
+
+    Returns:
+        Its version; `source` where it runs without being installed.
+    """
+    try:
+        return version("oncoscope")
+    except PackageNotFoundError:
+        return "source"

@@ -40,6 +40,7 @@ class TileSpec:
         Raises:
             SpecError: If a value cannot be met.
         """
+        object.__setattr__(self, "mpp", float(self.mpp))  # 1 and 1.0 are one scale, and one fingerprint
         Mpp.square(self.mpp)
         if not SMALLEST_PX <= self.px <= LARGEST_PX:
             msg = f"a tile side of {self.px} px is outside of {SMALLEST_PX} to {LARGEST_PX}"

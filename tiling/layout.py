@@ -28,13 +28,13 @@ from zarr.codecs import BytesCodec, Crc32cCodec, TransposeCodec, ZstdCodec
 
 from slides import Mpp
 from tiling import jpeg_codec
-from tiling.cut import GLASS, block_shape
+from tiling.cut import GLASS, block_shape, families, ratios_of
 from tiling.errors import DamagedStoreError
 from tiling.grid import TileGrid, TileSpec
 from tiling.shard import Keep, ShardLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -120,7 +120,7 @@ def create(folder: Path, info: SlideInfo, grids: Sequence[TileGrid], mask: Tissu
         info: The slide.
         grids: Finest first.
         mask: Where tissue is.
-        about: `keep`, `quality`, `provenance` and `ratios`: how much coarser each zoom is than its family's finest.
+        about: `keep`, `quality`, `found` and `provenance`.
     """
     group = zarr.create_group(folder)
     zooms = [
@@ -138,12 +138,13 @@ def create(folder: Path, info: SlideInfo, grids: Sequence[TileGrid], mask: Tissu
     group.attrs["oncoscope"] = document
     group.create_array("mask", data=mask.array.astype(np.uint8), compressors=CHECKED)
     top = group.create_group("zooms")
+    shards = shard_layouts(grids, about["keep"])
     for grid in grids:
         zoom = top.create_group(f"{grid.mpp:g}")
         for name in ("cells", "coords", "tissue", "parent"):
             zoom.create_array(name, data=getattr(grid, name), compressors=CHECKED)
         if about["keep"] != "no":
-            _create_pixels(zoom, grid, about)
+            _create_pixels(zoom, grid, shards[grid.mpp], about["quality"])
     if about["keep"] != "no" and all(grid.spec.overlap == 0 for grid in grids):
         top.attrs["ome"] = _ngff(grids)
 
@@ -163,19 +164,40 @@ def add_rows(folder: Path, mpp: float, name: str, rows: NDArray[Any], columns: S
     array.attrs["columns"] = list(columns)
 
 
-def shard_layout(grid: TileGrid, ratio: int, keep: Keep) -> ShardLayout:
-    """The shards of a zoom: a block each.
+def shard_layouts(grids: Sequence[TileGrid], keep: Keep) -> dict[float, ShardLayout]:
+    """The shards of each zoom: a block each.
 
     Args:
-        grid: The zoom.
-        ratio: How much coarser it is than its family's finest.
+        grids: All zooms, or those of one family, finest first.
         keep: How pixels are kept.
 
     Returns:
-        Their layout.
+        Scale -> layout.
     """
-    rows, cols = block_shape(ratio)
-    return ShardLayout(rows, cols, grid.spec.px, keep)
+    found = {}
+    for family in families(grids):
+        rows, cols = block_shape(family)
+        for grid, ratio in zip(family, ratios_of(family), strict=True):
+            found[grid.mpp] = ShardLayout(rows // ratio, cols // ratio, grid.spec.px, keep)
+    return found
+
+
+def shard_names(grids: Sequence[TileGrid], keep: Keep) -> set[str]:
+    """The members that hold the kept tiles.
+
+    Args:
+        grids: All zooms.
+        keep: How pixels are kept.
+
+    Returns:
+        Their names; none where no pixels are kept.
+    """
+    if keep == "no":
+        return set()
+    layouts = shard_layouts(grids, keep)
+    shapes = {grid.mpp: np.array([layouts[grid.mpp].rows, layouts[grid.mpp].cols]) for grid in grids}
+    homes = {grid.mpp: np.unique(grid.cells // shapes[grid.mpp], axis=0).tolist() for grid in grids}
+    return {shard_name(grid, row, col) for grid in grids for row, col in homes[grid.mpp]}
 
 
 def shard_name(grid: TileGrid, row: int, col: int) -> str:
@@ -207,10 +229,9 @@ def is_shard(member: str) -> bool:
     return "/pixels/c/" in member
 
 
-def _create_pixels(zoom: zarr.Group, grid: TileGrid, about: Mapping[str, Any]) -> None:
+def _create_pixels(zoom: zarr.Group, grid: TileGrid, shard: ShardLayout, quality: int) -> None:
     px, (rows, cols) = grid.spec.px, grid.shape
-    shard = shard_layout(grid, about["ratios"][f"{grid.mpp:g}"], about["keep"])
-    jpeg = jpeg_codec.JpegCodec(about["quality"])
+    jpeg = jpeg_codec.JpegCodec(quality)
     zoom.create_array(
         "pixels",
         shape=(3, rows * px, cols * px),
@@ -218,7 +239,7 @@ def _create_pixels(zoom: zarr.Group, grid: TileGrid, about: Mapping[str, Any]) -
         chunks=(3, px, px),
         shards=(3, px * shard.rows, px * shard.cols),
         filters=[TransposeCodec(order=(1, 2, 0))],
-        serializer=jpeg if about["keep"] == "jpeg" else BytesCodec(),
+        serializer=jpeg if shard.keep == "jpeg" else BytesCodec(),
         compressors=[Crc32cCodec()],
         fill_value=GLASS,
         dimension_names=("c", "y", "x"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slides import SlideInfo
-from tiling.crossing import crosses
+from tiling.crossing import Work, crosses
 from tiling.errors import MaskError
 from tiling.frame import Frame, contradicts, origin_of, stated
 from tiling.outline import Outline, fill, outlines_of
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 CLASS, COLOUR = "Tissue", (0, 128, 96)
 NAMESPACE = uuid.UUID("0d6c8f0e-52c4-5a0b-9a6e-3f0d1f1e7a52")
 """Makes the ids of outlines: the same mask has the same ids."""
-MOST_BYTES, MOST_VERTICES, MOST_POLYGONS = 256 << 20, 2_000_000, 50_000
-"""A mask of a large ragged slide has some 100,000 vertices; more than these is refused before it costs memory."""
+MOST_BYTES, MOST_VERTICES, MOST_POLYGONS = 64 << 20, 1_000_000, 50_000
+"""A mask of a large ragged slide has some 100,000 vertices, a few MB; more than these is refused before it costs memory:
+parsed JSON takes sixteen times the file."""
 BEYOND = 1.0
 """Level-0 pixels by which an outline may leave the slide: what rounding does."""
 
@@ -94,8 +95,9 @@ def mask_from_geojson(document: object, info: SlideInfo, shape: tuple[int, int],
     size = np.array([info.size.width, info.size.height], np.float64)
     scale = size / np.array(shape[::-1])
     array = np.zeros(shape, np.bool_)
-    for outline in _outlines(document, np.array(origin, np.float64), size):
-        _draw(array, outline, scale)
+    work = Work()
+    for outline in _outlines(document, np.array(origin, np.float64), size, work):
+        _draw(array, outline, scale, work)
     if not array.any():
         raise MaskError("the mask has no outline of tissue on the slide")
     return TissueMask(array, (float(scale[0]), float(scale[1])))
@@ -127,7 +129,7 @@ def read_mask(path: Path, info: SlideInfo, shape: tuple[int, int], frame: Frame 
     return mask_from_geojson(document, info, shape, frame)
 
 
-def _draw(array: NDArray[np.bool_], outline: Outline, scale: NDArray[np.float64]) -> None:
+def _draw(array: NDArray[np.bool_], outline: Outline, scale: NDArray[np.float64], work: Work) -> None:
     """Fill one polygon into a mask; only the pixels of its box are touched."""
     rings = [np.asarray(ring / scale) for ring in (outline.outer, *outline.holes)]
     low = np.floor(rings[0].min(axis=0)).astype(int)
@@ -135,13 +137,13 @@ def _draw(array: NDArray[np.bool_], outline: Outline, scale: NDArray[np.float64]
     left, top = np.clip(low, 0, None)
     window = array[top : high[1], left : high[0]]
     outer, *holes = (np.asarray(ring - (left, top)) for ring in rings)
-    inside = fill([outer], (window.shape[0], window.shape[1]))
+    inside = fill([outer], (window.shape[0], window.shape[1]), work)
     if holes:
-        inside &= ~fill(holes, (window.shape[0], window.shape[1]))
+        inside &= ~fill(holes, (window.shape[0], window.shape[1]), work)
     window |= inside
 
 
-def _outlines(document: object, origin: NDArray[np.float64], size: NDArray[np.float64]) -> list[Outline]:
+def _outlines(document: object, origin: NDArray[np.float64], size: NDArray[np.float64], work: Work) -> list[Outline]:
     """All polygons of a document, checked, in level-0 pixels of the whole slide.
 
     Raises:
@@ -156,7 +158,7 @@ def _outlines(document: object, origin: NDArray[np.float64], size: NDArray[np.fl
         outer, *holes = (_ring(ring) + origin for ring in polygon)
         if (outer < -BEYOND).any() or (outer > size + BEYOND).any():
             raise MaskError("an outline of the mask reaches beyond the slide")
-        if crosses([outer, *holes]):
+        if crosses([outer, *holes], work):
             raise MaskError("an outline of the mask crosses itself")
         outlines.append(Outline(outer, tuple(holes)))
     return outlines

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_SIDE = 4096
+LARGEST_FACTOR, LARGEST_IMAGE = 64.0, 1 << 28
+"""How much an image is enlarged or shrunk at most, and the pixels it may have then: some 2 GB with their scores."""
 LARGEST_SCORE = 1e9
 LARGEST_FILE = 1 << 30
 """Bytes of a network file; a tissue segmenter has some ten to a hundred million."""
@@ -77,10 +79,8 @@ class OnnxSegmenter:
         Returns:
             [h, w], True where tissue is.
         """
-        factor = 1.0 if self.mpp is None else mpp / self.mpp
         height, width = image.shape[:2]
-        size = (max(1, round(width * factor)), max(1, round(height * factor)))
-        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+        scaled = self._scaled(image, 1.0 if self.mpp is None else mpp / self.mpp)
         score = np.empty(scaled.shape[:2], np.float32)
         for rows, cols, inner in self._squares(*scaled.shape[:2]):
             square = np.full((self.side, self.side, 3), 255, np.uint8)
@@ -89,6 +89,22 @@ class OnnxSegmenter:
             found = self._run(square)[: part.shape[0], : part.shape[1]]
             score[rows, cols][inner] = found[inner]
         return np.asarray(cv2.resize(score, (width, height), interpolation=cv2.INTER_LINEAR) >= 0, np.bool_)
+
+    def _scaled(self, image: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+        """An image at the scale of the network.
+
+        Raises:
+            SegmenterError: If that is too far from the image's own.
+        """
+        height, width = image.shape[:2]
+        if not 1 / LARGEST_FACTOR <= factor <= LARGEST_FACTOR or height * width * factor**2 > LARGEST_IMAGE:
+            raise SegmenterError("the scale of the segmenter is too far from that of the image, or the image too large")
+        size = (max(1, round(width * factor)), max(1, round(height * factor)))
+        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+        try:
+            return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+        except cv2.error as error:
+            raise SegmenterError("the image cannot be brought to the scale of the segmenter") from error
 
     def _squares(self, height: int, width: int) -> Iterator[tuple[slice, slice, tuple[slice, slice]]]:
         """Rows and columns of each square, and the part of it that is kept."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from tiling.errors import MaskError
+from tiling.crossing import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -162,36 +162,60 @@ def _split(ring: list[int], places: Sequence[tuple[int, ...]]) -> Iterator[list[
     yield path
 
 
-MOST_CROSSINGS = 50_000_000
-"""Edges times rows that one polygon may have; more is no outline of tissue but an attack on memory."""
+AT_ONCE = 1 << 20
+"""Pixels of the result, and edges times rows, that are worked on at once: some 60 bytes each."""
+PIXELS_A_STEP = 16
+"""Pixels that are filled in the time of a step of `Work`."""
 
 
-def fill(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int]) -> NDArray[np.bool_]:
+def fill(rings: Sequence[NDArray[np.float64]], shape: tuple[int, int], work: Work | None = None) -> NDArray[np.bool_]:
     """Pixels whose centre lies inside rings, by the even-odd rule; a centre on an edge belongs right and below.
 
     Args:
         rings: Each [n, 2] (x, y) in pixel edges.
         shape: Rows and columns of the result.
+        work: What may be done for the document; a whole document's where None.
 
     Returns:
         [h, w].
-
-    Raises:
-        MaskError: If filling would take too long.
     """
     start = np.concatenate(rings)
     end = np.concatenate([np.roll(ring, -1, axis=0) for ring in rings])
     swap = start[:, 1] > end[:, 1]
     upper, lower = np.where(swap[:, None], end, start), np.where(swap[:, None], start, end)
-    first = np.clip(np.ceil(upper[:, 1] - 0.5), 0, shape[0]).astype(np.int64)
-    count = np.clip(np.ceil(lower[:, 1] - 0.5), 0, shape[0]).astype(np.int64) - first
-    if count.sum() > MOST_CROSSINGS:
-        raise MaskError("the outlines of the mask are too complicated")
+    first, last = (np.clip(np.ceil(tip[:, 1] - 0.5), 0, shape[0]).astype(np.int64) for tip in (upper, lower))
+    (work or Work()).spend(float((last - first).sum()) + shape[0] * shape[1] / PIXELS_A_STEP)
+    filled = np.zeros(shape, np.bool_)
+    for top, bottom in _strips(first, last, shape):
+        near = np.flatnonzero((first < bottom) & (last > top))
+        rows = np.clip(first[near], top, bottom), np.clip(last[near], top, bottom)
+        filled[top:bottom] = _strip(upper[near], lower[near], rows, (top, bottom - top, shape[1]))
+    return filled
+
+
+def _strips(first: NDArray[np.int64], last: NDArray[np.int64], shape: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Rows from and to of strips that take about as much memory as `AT_ONCE` says, never less than a row."""
+    size = shape[0] + 1
+    edges = np.cumsum(np.bincount(first, minlength=size) - np.bincount(last, minlength=size))[: shape[0]]
+    number = np.cumsum(edges + shape[1] + 1) // AT_ONCE
+    cuts = (np.flatnonzero(np.diff(number)) + 1).tolist()
+    yield from zip([0, *cuts], [*cuts, shape[0]], strict=True)
+
+
+def _strip(
+    upper: NDArray[np.float64],
+    lower: NDArray[np.float64],
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]],
+    where: tuple[int, int, int],
+) -> NDArray[np.bool_]:
+    """Fill some rows: ends of the edges that cross them, first and last row of each, and top, height and width."""
+    (first, last), (top, height, width) = rows, where
+    count = last - first
     edge = np.repeat(np.arange(len(first)), count)
     row = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
     slope = (lower[edge, 0] - upper[edge, 0]) / (lower[edge, 1] - upper[edge, 1])
     x = upper[edge, 0] + (row + 0.5 - upper[edge, 1]) * slope
-    column = np.clip(np.ceil(x - 0.5), 0, shape[1]).astype(np.int64)
-    turns = np.bincount(row * (shape[1] + 1) + column, minlength=shape[0] * (shape[1] + 1))
-    parity = np.cumsum(turns.reshape(shape[0], shape[1] + 1), axis=1) & 1
-    return np.asarray(parity[:, : shape[1]], np.bool_)
+    column = np.clip(np.ceil(x - 0.5), 0, width).astype(np.int64)
+    turns = np.bincount((row - top) * (width + 1) + column, minlength=height * (width + 1))
+    parity = np.cumsum(turns.reshape(height, width + 1), axis=1) & 1
+    return np.asarray(parity[:, :width], np.bool_)

@@ -46,7 +46,7 @@ def plan(
         NoTissueError: If no tile of the finest zoom holds enough tissue.
     """
     ordered = sorted(specs, key=lambda spec: spec.mpp)
-    if not ordered or len({spec.mpp for spec in ordered}) != len(ordered):
+    if not ordered or len({f"{spec.mpp:g}" for spec in ordered}) != len(ordered):
         msg = "tiling needs one or more zooms, each at its own scale"
         raise SpecError(msg)
     _require_fine_enough(info, ordered[0])

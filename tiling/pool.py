@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Generic, Protocol, Self, TypeVar, cast, runtime_checkable
+from typing import Any, Final, Generic, Protocol, Self, TypeVar, cast, runtime_checkable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,6 +48,16 @@ class Outcome(Generic[Result]):
         if self.error is not None:
             raise self.error
         return cast("Result", self.value)
+
+
+@dataclass(slots=True)
+class Ticket(Generic[Item, Result]):
+    """An item on its way."""
+
+    item: Item
+    future: Any = None
+    """The pool's own; None once it is settled or suspect."""
+    outcome: Outcome[Result] | None = None
 
 
 @runtime_checkable

@@ -16,11 +16,19 @@ if TYPE_CHECKING:
     from tiling.artefacts import QualityMap
     from tiling.tissue import TissueMask
 
+RULES_VERSION = 1
+"""Raise it whenever the same slide may get another mask, other artefacts or other measures of its tiles: a change of
+`tiling.tissue`, `tiling.artefacts` or this module that no field of a spec shows. It is part of fingerprints."""
+
 TILE_MEASURES: tuple[str, ...] = ("sharpness", "brightness", "saturation")
 """`sharpness`: mean squared difference of green one pixel apart over that two pixels apart, no unit: 0.25 for a smooth
 ramp, which is what blur makes of everything, 1 for noise such as that of glass, 0 where all pixels are equal. It is the
 rise of the structure function (Kolmogorov 1941) at one pixel, and does not depend on how strong the stain is.
 `brightness`: mean of green, 0..1. `saturation`: (most - least) / most of the mean colour (that of HSV), 0..1."""
+
+RULES_VERSION = 1
+"""Raised when the same pixels would give another mask, other artefacts or other measures, so that stores made by the
+older rules are not taken for new ones."""
 
 FOCUS_MPP, FOCUS_LEAST = (0.25, 0.5, 1.0), (0.272, 0.28, 0.292)
 """Sharpness under which a tile is out of focus, by its scale in um/px: the first percentile of 960 real H&E patches;
@@ -76,28 +84,34 @@ def out_of_focus(sharpness: NDArray[np.floating], mpp: float) -> NDArray[np.bool
     return np.asarray(sharpness < np.interp(np.log2(mpp), np.log2(FOCUS_MPP), FOCUS_LEAST), np.bool_)
 
 
-def slide_quality(
-    mask: TissueMask, quality: QualityMap, mpp0: Mpp, tiles: NDArray[np.float32] | None = None, mpp: float = 0.5
-) -> dict[str, float]:
-    """The quality of a slide in a few numbers.
+def slide_quality(mask: TissueMask, quality: QualityMap, mpp0: Mpp) -> dict[str, float]:
+    """What the overview says of a slide.
 
     Args:
         mask: Where tissue is.
         quality: Where artefacts are.
         mpp0: Scale of level 0.
-        tiles: What `measure_tiles` found on the tiles of one zoom, [N, len(TILE_MEASURES)]; None where there are none.
-        mpp: Scale of that zoom in um/px.
 
     Returns:
-        `tissue_mm2`; for each name in `ARTEFACTS` the share of the tissue under it; with tiles `out_of_focus`, the
-        share of tiles, and the median of each measure.
+        `tissue_mm2`; for each name in `ARTEFACTS` the share of the tissue under it.
     """
     height, width = quality.array.shape[1:]
     tissue = shrunk(mask.array, (width, height))
     found = {"tissue_mm2": mask.area_mm2(mpp0)}
     for name, layer in zip(quality.names, quality.array, strict=True):
         found[name] = float(np.count_nonzero(layer & tissue)) / max(1, int(np.count_nonzero(tissue)))
-    if tiles is not None and len(tiles):
-        found["out_of_focus"] = float(out_of_focus(tiles[:, 0], mpp).mean())
-        found |= {name: float(value) for name, value in zip(TILE_MEASURES, np.median(tiles, axis=0), strict=True)}
     return found
+
+
+def tiles_quality(measures: NDArray[np.float32], mpp: float) -> dict[str, float]:
+    """What the tiles of a zoom say of a slide.
+
+    Args:
+        measures: What `measure_tiles` found, [N, len(TILE_MEASURES)].
+        mpp: Scale of the zoom in um/px.
+
+    Returns:
+        `out_of_focus`, the share of tiles, and the median of each measure.
+    """
+    found = {"out_of_focus": float(out_of_focus(measures[:, 0], mpp).mean())}
+    return found | {name: float(value) for name, value in zip(TILE_MEASURES, np.median(measures, axis=0), strict=True)}

@@ -111,11 +111,11 @@ class Selection:
             JSON values.
         """
         outline = None if self.outline is None else _digest(self.outline)
-        segmenter = None if self.segmenter is None else [self.segmenter.name, self.segmenter.digest]
+        segmenter = self.segmenter or self.tissue.segmenter
         return {
             "sampling": asdict(self.sampling),
             "tissue": asdict(self.tissue),
-            "segmenter": segmenter,
+            "segmenter": [segmenter.name, segmenter.digest] if outline is None else None,
             "outline": outline,
             "frame": self.frame if outline else None,
         }

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Final
 
-from tiling.cluster import DaskPool, security_of
+from tiling.cluster import LOST, DaskPool, own_rules, security_of, workers_of
+from tiling.cluster_rules import exports
 from tiling.errors import PoolError
 
 DAY: Final = 24 * 3600.0
+LOOK_SECONDS: Final = 5.0
+"""How often it is looked whether jobs have ended."""
+GONE_SECONDS: Final = 60.0
+"""A job whose workers have all been gone for so long has ended: a worker that died is back in less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class SlurmJob:
     memory: str
     """Such as `64GB`."""
     walltime: str
-    """Such as `08:00:00`. Tasks of a job that ends go to another."""
+    """Such as `08:00:00`. Tasks of a job that ends go to another, and a new job takes its place."""
     gpus: int = 0
     """Workers with some take tasks that need one; see `tiling.Needs`."""
 
@@ -49,6 +58,7 @@ class SlurmJob:
             "job_name": "oncoscope",
             "protocol": "tls://",
             "security": security_of(certs.absolute()),
+            "job_script_prologue": exports(),
             **(gpus if self.gpus else {"worker_extra_args": ["--no-dashboard"]}),
         }
 
@@ -69,11 +79,13 @@ def job_script(job: SlurmJob, certs: Path, scheduler: str) -> str:
 
 
 class SlurmPool(DaskPool):
-    """A scheduler in this process and jobs of a SLURM cluster.
+    """A scheduler in this process and jobs of a SLURM cluster; a job that ends is replaced.
+
+    A job that never brought a worker is not: the next one would fail as it did, and the next.
 
     Args:
         job: What each job asks for.
-        jobs: How many.
+        jobs: How many at a time.
         certs: Folder of the certificates, on the shared file system.
         host: Name or address of this machine that the workers can reach.
         port: Where the scheduler listens; 0 takes any free one.
@@ -83,17 +95,50 @@ class SlurmPool(DaskPool):
     """A queue may be long."""
 
     def __init__(self, job: SlurmJob, jobs: int, *, certs: Path, host: str, port: int = 0) -> None:
-        self._cluster = _jobqueue().SLURMCluster(
-            **job.arguments(certs),
-            scheduler_options={"host": host, "port": port, "dashboard": False, "dashboard_address": "127.0.0.1:0"},
-        )
+        options = {"host": host, "port": port, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
+        with own_rules():
+            self._cluster = _jobqueue().SLURMCluster(**job.arguments(certs), scheduler_options=options)
+        self._jobs = jobs
+        self._seen: dict[str, float] = {}
         self._cluster.scale(jobs=jobs)
         self._connect(None, security_of(certs))
+        self._closing = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="oncoscope-slurm", daemon=True)
+        self._keeper.start()
 
     @property
     def address(self) -> str:
         """Where the scheduler listens."""
         return str(self._cluster.scheduler_address)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Disconnect; the jobs are cancelled."""
+        self._closing.set()
+        self._keeper.join()
+        super().__exit__(kind, error, trace)
+
+    def _revive(self) -> None:
+        """Nothing: jobs are kept up whether or not work of this process is under way."""
+
+    def _keep(self) -> None:
+        """Keep the number of jobs until the pool is closed."""
+        while not self._closing.wait(LOOK_SECONDS):
+            with suppress(*LOST):
+                self._replace(time.monotonic())
+
+    def _replace(self, now: float) -> None:
+        """Forget jobs whose workers came and went, and ask for others; Dask goes on counting what SLURM has ended."""
+        present = {str(worker["name"]) for worker in workers_of(self._client)}
+        specs = self._cluster.worker_spec
+        for job, spec in list(specs.items()):
+            if any(f"{job}{suffix}" in present for suffix in spec.get("group", [""])):
+                self._seen[job] = now
+            elif now - self._seen.get(job, now) > GONE_SECONDS:
+                del specs[job], self._seen[job]
+        if len(specs) < self._jobs:
+            self._cluster.scale(jobs=self._jobs)
 
 
 def _jobqueue() -> Any:  # noqa: ANN401 - it has no types

@@ -3,6 +3,7 @@
 ::
 
     .<name>.<plan>.staging/
+        laid_out.npz  says that all of store/ is there that does not depend on parts, with checksums
         store/      what becomes the folder
         bands/      one record for each part that is done: its rows of numbers, and the checksums of its files
         scratch/    files being written; only whole ones are moved into store/ and bands/
@@ -21,15 +22,17 @@ import time
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from tiling.commit import commit, no_space, size_of
+from tiling.commit import commit, members_in, no_space, size_of, sync, sync_tree
+from tiling.members import Folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,6 +40,7 @@ SUFFIX = ".staging"
 LOOK_SECONDS = 0.1
 """How often a waiting run looks whether the lock is free."""
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+LAID_OUT = "laid_out.npz"
 MEMBERS = "members"
 """Key of a record under which names and checksums of its files stand."""
 
@@ -58,7 +62,7 @@ class Staging:
         Args:
             lay_out: Writes into the folder that it is given.
         """
-        if self.store.is_dir():
+        if self._is_prepared():
             return
         shutil.rmtree(self.root, ignore_errors=True)
         for name in ("bands", "scratch"):
@@ -66,7 +70,29 @@ class Staging:
         draft = self._scratch()
         draft.mkdir()
         lay_out(draft)
+        members = members_in(draft)
+        sync_tree(draft)
         draft.rename(self.store)
+        sync(self.root)
+        self._write(self.root / LAID_OUT, {}, members)
+
+    def _is_prepared(self) -> bool:
+        """Whether all that `prepare` makes is there, byte for byte: what is missing later would read as zeros."""
+        if not all((self.root / name).is_dir() for name in ("store", "bands", "scratch")):
+            return False
+        try:
+            members = self.laid_out()
+        except (OSError, ValueError, KeyError, BadZipFile):
+            return False
+        return all(Folder(self.store).digest(name) == member["sha256"] for name, member in members.items())
+
+    def laid_out(self) -> dict[str, Any]:
+        """What `prepare` made.
+
+        Returns:
+            Name of each file -> bytes and sha256.
+        """
+        return _read(self.root / LAID_OUT)[1]
 
     def place(self, member: str, write: Callable[[Path], Any]) -> Any:  # noqa: ANN401 - what `write` returns
         """Put a whole file into the store; one that stands there already is the same.
@@ -81,7 +107,8 @@ class Staging:
         draft = self._scratch()
         try:
             result = write(draft)
-            (self.store / member).parent.mkdir(parents=True, exist_ok=True)
+            for folder in reversed(Path(member).parents):  # but never the store: it may have been thrown away
+                (self.store / folder).mkdir(exist_ok=True)
             draft.replace(self.store / member)
         finally:
             draft.unlink(missing_ok=True)
@@ -95,16 +122,7 @@ class Staging:
             rows: Arrays to keep for the end.
             members: Name of each file that it wrote -> bytes and sha256.
         """
-        names = np.array([[name, str(each["bytes"]), each["sha256"]] for name, each in members.items()], np.str_)
-        draft = self._scratch()
-        try:
-            with draft.open("wb") as file:
-                np.savez(file, allow_pickle=False, **{MEMBERS: names, **rows})
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._record(band))
-        finally:
-            draft.unlink(missing_ok=True)
+        self._write(self._record(band), rows, members)
 
     def is_done(self, band: str) -> bool:
         """Whether a part is done, with every file that it wrote: a power cut may take a file and leave its record.
@@ -115,9 +133,10 @@ class Staging:
         Returns:
             True where all stands.
         """
-        if not self._record(band).is_file():
+        try:
+            _, members = self.rows(band)
+        except (OSError, ValueError, KeyError, BadZipFile):
             return False
-        _, members = self.rows(band)
         return all(size_of(self.store / name) == member["bytes"] for name, member in members.items())
 
     def rows(self, band: str) -> tuple[dict[str, NDArray[Any]], dict[str, dict[str, int | str]]]:
@@ -129,16 +148,32 @@ class Staging:
         Returns:
             Arrays by name; members by name.
         """
-        with np.load(self._record(band), allow_pickle=False) as record:
-            arrays = {name: record[name] for name in record.files}
-        listed = arrays.pop(MEMBERS).reshape(-1, 3).tolist()
-        return arrays, {name: {"bytes": int(size), "sha256": digest} for name, size, digest in listed}
+        return _read(self._record(band))
+
+    def _write(self, path: Path, rows: Mapping[str, NDArray[Any]], members: Mapping[str, Any]) -> None:
+        names = np.array([[name, str(each["bytes"]), each["sha256"]] for name, each in members.items()], np.str_)
+        draft = self._scratch()
+        try:
+            with draft.open("wb") as file:
+                np.savez(file, allow_pickle=False, **{MEMBERS: names, **rows})
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
     def _record(self, band: str) -> Path:
         return self.root / "bands" / f"{band}.npz"
 
     def _scratch(self) -> Path:
         return self.root / "scratch" / uuid.uuid4().hex
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    with np.load(path, allow_pickle=False) as record:
+        arrays = {name: record[name] for name in record.files}
+    listed = arrays.pop(MEMBERS).reshape(-1, 3).tolist()
+    return arrays, {name: {"bytes": int(size), "sha256": digest} for name, size, digest in listed}
 
 
 @contextmanager
@@ -152,13 +187,27 @@ def resumable(final: Path, plan: str) -> Iterator[Staging]:
     Yields:
         Where to work. The caller looks first whether the folder is there by now.
     """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with locked(final.with_name(f".{final.name}.lock")) as alone, no_space():
-        root = final.with_name(f".{final.name}.{plan[:12] if alone else uuid.uuid4().hex[:12]}{SUFFIX}")
-        for other in final.parent.glob(f".{final.name}.*{SUFFIX}") if alone else ():
-            if other != root:
-                shutil.rmtree(other, ignore_errors=True)
-        yield Staging(root)
+    with no_space():
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with locked(final.with_name(f".{final.name}.lock")) as alone:
+            token = plan[:12] if alone else uuid.uuid4().hex[:12]
+            root = final.with_name(f".{final.name}.{token}{SUFFIX}")
+            for other in final.parent.glob(f".{final.name}.*{SUFFIX}") if alone else ():
+                if other != root:
+                    shutil.rmtree(other, ignore_errors=True)
+            yield Staging(root)
+
+
+def sweep(final: Path) -> None:
+    """Remove what a run left that was killed after its folder was committed, unless another is at it.
+
+    Args:
+        final: The committed folder.
+    """
+    if any(final.parent.glob(f".{final.name}.*")):
+        with suppress(OSError), locked(final.with_name(f".{final.name}.lock"), wait=False) as alone:
+            for path in final.parent.glob(f".{final.name}.*{SUFFIX}") if alone else ():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def finish(staging: Staging, final: Path, members: Mapping[str, Any], **about: Any) -> None:  # noqa: ANN401 - JSON
@@ -184,24 +233,32 @@ def discard(staging: Staging) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock of a path; it goes with the process that holds it, however that ends.
+
+    Args:
+        path: Where the lock's file stands meanwhile.
+        wait: Until it is free.
 
     Yields:
         False where the file system has no locks: the caller is then not alone and must not share a folder.
 
     Raises:
+        BlockingIOError: If the lock is taken and is not to be waited for.
         OSError: If the file cannot be made.
     """
     alone = False
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # of a shared folder, perhaps
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             alone = _is_at(handle, path)
             if alone:
                 break
         except BlockingIOError:
+            if not wait:
+                os.close(handle)
+                raise
             time.sleep(LOOK_SECONDS)
         except OSError as error:
             if error.errno not in NO_LOCKS:
@@ -212,8 +269,9 @@ def locked(path: Path) -> Iterator[bool]:
     try:
         yield alone
     finally:
-        with suppress(OSError):
-            path.unlink()
+        if alone:  # else it is another's
+            with suppress(OSError):
+                path.unlink()
         os.close(handle)
 
 

@@ -18,6 +18,7 @@ from tiling.errors import DamagedStoreError, NotAStoreError, StoreError
 from tiling.feed import cut_batches, stored_batches, stored_tiles
 from tiling.members import Folder, members_of
 from tiling.pool import LocalPool
+from tiling.quality import tiles_quality
 from tiling.tissue import TissueMask
 
 if TYPE_CHECKING:
@@ -58,8 +59,7 @@ class TileStore:
         self._group = _group(self._members, self._listed)
         attributes = layout.attributes(self._group)
         self.info = SlideInfo.from_json(attributes["slide"])
-        self.quality: dict[str, float] = attributes["found"]
-        """What was found on the overview: `tissue_mm2` and the share of the tissue under each artefact."""
+        self._found: dict[str, float] = attributes["found"]
         self.keep: Keep = attributes["keep"]
         self.provenance: dict[str, Any] = attributes["provenance"]
         self.grids = tuple(layout.read_grid(self._group, about) for about in attributes["zooms"])
@@ -92,6 +92,16 @@ class TileStore:
     def zooms(self) -> tuple[float, ...]:
         """Scales in micrometres per pixel, the finest first."""
         return tuple(grid.mpp for grid in self.grids)
+
+    @property
+    def quality(self) -> dict[str, float]:
+        """The slide as a whole.
+
+        `tissue_mm2`; the share of the tissue under each artefact as the overview shows it; `out_of_focus`, the share of
+        tiles of the finest zoom; and the median of each of their measures.
+        """
+        measures = self.rows(self.zooms[0], "quality")
+        return self._found | tiles_quality(np.stack(list(measures.values()), axis=1), self.zooms[0])
 
     @property
     def mask(self) -> TissueMask:
@@ -184,13 +194,11 @@ class TileStore:
         return next(family for family in families(self.grids) if any(member is grid for member in family))
 
     def _shard(self, grid: TileGrid) -> ShardLayout:
-        return layout.shard_layout(grid, round(grid.mpp / self._family(grid)[0].mpp), self.keep)
+        return layout.shard_layouts(self._family(grid), self.keep)[grid.mpp]
 
 
 def _group(members: Members, listed: Mapping[str, Any]) -> zarr.Group:
-    """The store for the zarr library. Of a remote one everything but the pixels is fetched now, and checked."""
-    if isinstance(members, Folder):
-        return zarr.open_group(members.root, mode="r")
+    """The store for the zarr library: everything but the pixels is read now, and checked, attributes too."""
 
     def fetch(name: str) -> Buffer:
         try:

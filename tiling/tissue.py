@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from tiling.errors import NotBrightfieldError, NoTissueError
+from tiling.errors import NotBrightfieldError, NoTissueError, SpecError
 from tiling.grid import UM2_PER_MM2
-from tiling.segmenter import AbsorbanceSegmenter, Segmenter, Stain
+from tiling.segmenter import STAIN_RULES, AbsorbanceSegmenter, Segmenter, Stain
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,9 +18,27 @@ if TYPE_CHECKING:
     from slides import Mpp, Slide, SlideInfo
 
 
+LIMITS = {
+    "mpp": (0.01, 1000.0),
+    "max_side": (64, 16384),
+    "absorbance": (0.0, 10.0),
+    "glass_floor": (0.0, 255.0),
+    "thin_um": (0.0, 1000.0),
+    "close_um": (0.0, 1000.0),
+    "smallest_mm2": (0.0, 1e6),
+    "hole_mm2": (0.0, 1e6),
+    "least_mm2": (0.0, 1e6),
+}
+"""Least and greatest value of each number of a `TissueSpec`: beyond them nothing is meant, or memory is at risk."""
+
+
 @dataclass(frozen=True, slots=True)
 class TissueSpec:
-    """How tissue is found."""
+    """How tissue is found.
+
+    Raises:
+        SpecError: If a value makes no sense.
+    """
 
     mpp: float = 5.0
     """Scale of the mask in micrometres per pixel: a tile of 112 um is then 22 px wide."""
@@ -42,6 +60,21 @@ class TissueSpec:
     """Smaller holes are filled: a lumen of 36 um."""
     least_mm2: float = 0.05
     """A slide with less tissue than this has none: four tiles of 112 um."""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense.
+
+        Raises:
+            SpecError: If a value makes no sense.
+        """
+        for name, (least, most) in LIMITS.items():
+            value = getattr(self, name)
+            if not (value is None and name == "absorbance") and not least <= value <= most:  # also what is no number
+                msg = f"{name} of the tissue must lie between {least:g} and {most:g}, not {value}"
+                raise SpecError(msg)
+        if self.stain not in STAIN_RULES:
+            msg = f"the stain is one of {', '.join(STAIN_RULES)}, not {self.stain}"
+            raise SpecError(msg)
 
     @property
     def segmenter(self) -> AbsorbanceSegmenter:

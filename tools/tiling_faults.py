@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tiling import NotAStoreError, TileStore, verify_manifest
+from tiling import NotAStoreError, TileStore, TilingError, verify_manifest
 
 
 @contextmanager
@@ -68,9 +68,20 @@ def flipped_bits_found(store: TileStore, flips: int, seed: int = 0) -> int:
         content = bytearray(whole)
         content[rng.integers(len(content))] ^= 1 << int(rng.integers(8))
         path.write_bytes(content)
-        found += path.relative_to(store.path).as_posix() in _damaged(store.path)
+        found += path.relative_to(store.path).as_posix() in _damaged(store.path) and _opens_typed(store.path)
         path.write_bytes(whole)
     return found
+
+
+def _opens_typed(path: Path) -> bool:
+    """Whether a damaged store is read as it was, or refused with an error of ours."""
+    try:
+        TileStore.open(path).grid(TileStore.open(path).zooms[0])
+    except TilingError:
+        return True
+    except Exception:  # noqa: BLE001 - that is the fault looked for
+        return False
+    return True
 
 
 def _damaged(path: Path) -> list[str]:
