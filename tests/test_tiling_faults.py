@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from slides import DamagedSlideError
 from slides.testing import write_slide
 from tiling import LocalPool, NoSpaceError, StoreError, TileSpec, read_manifest, tile, verify_manifest
+from tiling.lock import locked
 from tiling.pool import ANYWHERE, Needs
-from tiling.staging import Staging, locked, resumable
+from tiling.staging import Staging, resumable
 from tools.kill_tiling import BUGS, disturbed, make_slides
 from tools.tiling_faults import grow_disk, run_together, small_disk
 

@@ -25,11 +25,13 @@ from tiling.errors import (
     WorkerKilledError,
 )
 from tiling.fingerprint import fingerprint
-from tiling.grid import TileGrid, TileSpec
+from tiling.grid import TileGrid
 from tiling.plan import plan
 from tiling.pool import LocalPool, Needs, Outcome, Pool
 from tiling.progress import Event, Progress
-from tiling.selection import Sampling, Selection
+from tiling.sampling import Sampling
+from tiling.selection import Selection
+from tiling.spec import TileSpec
 from tiling.stage import DEFAULT_ZOOMS, tile
 from tiling.store import TileStore
 from tiling.tissue import TissueMask, TissueSpec, segment

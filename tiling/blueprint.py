@@ -13,12 +13,13 @@ from tiling.band import CutTask, TileMeasure
 from tiling.cut import bands, families, snapped
 from tiling.errors import MaskError
 from tiling.fingerprint import fingerprint
-from tiling.grid import TileGrid, TileSpec
+from tiling.grid import TileGrid
 from tiling.jpeg_codec import DEFAULT_QUALITY
 from tiling.plan import plan
 from tiling.quality import slide_quality
 from tiling.selection import Selection
 from tiling.shard import Keep
+from tiling.spec import TileSpec
 from tiling.staging import Staging
 from tiling.tissue import TissueMask, overview
 

@@ -30,8 +30,9 @@ from slides import Mpp
 from tiling import jpeg_codec
 from tiling.cut import GLASS, block_shape, families, ratios_of
 from tiling.errors import DamagedStoreError
-from tiling.grid import TileGrid, TileSpec
+from tiling.grid import TileGrid
 from tiling.shard import Keep, ShardLayout
+from tiling.spec import TileSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

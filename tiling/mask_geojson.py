@@ -30,8 +30,8 @@ CLASS, COLOUR = "Tissue", (0, 128, 96)
 NAMESPACE = uuid.UUID("0d6c8f0e-52c4-5a0b-9a6e-3f0d1f1e7a52")
 """Makes the ids of outlines: the same mask has the same ids."""
 MOST_BYTES, MOST_VERTICES, MOST_POLYGONS = 64 << 20, 1_000_000, 50_000
-"""A mask of a large ragged slide has some 100,000 vertices, a few MB; more than these is refused before it costs memory:
-parsed JSON takes sixteen times the file."""
+"""A mask of a large ragged slide has some 100,000 vertices, a few MB; more than these is refused before it costs
+memory: parsed JSON takes sixteen times the file."""
 BEYOND = 1.0
 """Level-0 pixels by which an outline may leave the slide: what rounding does."""
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tiling.errors import NoTissueError, SpecError, TooCoarseError
-from tiling.grid import TileGrid, TileSpec
-from tiling.selection import Sampling
+from tiling.grid import TileGrid
+from tiling.sampling import Sampling
+from tiling.spec import TileSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tiling.commit import MANIFEST, is_committed, no_space, read_manifest
 from tiling.errors import DamagedStoreError, StoreError
+from tiling.lock import locked
 from tiling.members import Folder, is_remote, members_of
 from tiling.pool import LocalPool
-from tiling.staging import locked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,12 +13,12 @@ from tiling.blueprint import Plan, planned_for, stage_fingerprint
 from tiling.commit import is_committed
 from tiling.errors import DamagedStoreError, SpecError
 from tiling.fingerprint import fingerprint, software
-from tiling.grid import TileSpec
 from tiling.members import below
 from tiling.pool import ANYWHERE, LocalPool, Needs, Pool
 from tiling.publish import published
 from tiling.selection import Selection
 from tiling.shard import Keep
+from tiling.spec import TileSpec
 from tiling.staging import Staging, discard, finish, resumable, sweep
 from tiling.store import TileStore
 

@@ -14,11 +14,8 @@ process. Parts are written the same by everyone, so a worker that outlives its d
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import shutil
-import time
 import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,6 +26,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from tiling.commit import commit, members_in, no_space, size_of, sync, sync_tree
+from tiling.lock import locked
 from tiling.members import Folder
 
 if TYPE_CHECKING:
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIX = ".staging"
-LOOK_SECONDS = 0.1
-"""How often a waiting run looks whether the lock is free."""
-NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 LAID_OUT = "laid_out.npz"
 MEMBERS = "members"
 """Key of a record under which names and checksums of its files stand."""
@@ -230,54 +225,3 @@ def discard(staging: Staging) -> None:
         staging: Where.
     """
     shutil.rmtree(staging.root, ignore_errors=True)
-
-
-@contextmanager
-def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of a path; it goes with the process that holds it, however that ends.
-
-    Args:
-        path: Where the lock's file stands meanwhile.
-        wait: Until it is free.
-
-    Yields:
-        False where the file system has no locks: the caller is then not alone and must not share a folder.
-
-    Raises:
-        BlockingIOError: If the lock is taken and is not to be waited for.
-        OSError: If the file cannot be made.
-    """
-    alone = False
-    while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)  # of a shared folder, perhaps
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            alone = _is_at(handle, path)
-            if alone:
-                break
-        except BlockingIOError:
-            if not wait:
-                os.close(handle)
-                raise
-            time.sleep(LOOK_SECONDS)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                os.close(handle)
-                raise
-            break
-        os.close(handle)
-    try:
-        yield alone
-    finally:
-        if alone:  # else it is another's
-            with suppress(OSError):
-                path.unlink()
-        os.close(handle)
-
-
-def _is_at(handle: int, path: Path) -> bool:
-    """Whether an open file is the one that stands at a path: its last holder may have removed it meanwhile."""
-    try:
-        return os.path.samestat(os.fstat(handle), path.stat())
-    except FileNotFoundError:
-        return False
