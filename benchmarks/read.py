@@ -36,17 +36,17 @@ from slides.tiles import TiledSlide
 from tiling import LocalPool
 
 PX = 224
-STRIP = 64
-"""Tiles in a row that one read of ours covers, as in tiling."""
+ROWS, COLS = 8, 16
+"""Tiles that one read of ours covers, as in tiling."""
 Tiles = list[NDArray[np.uint8]]
 Method = Callable[[list[Region]], Tiles]
 
 
 def windows(info_size: Size, side: int, most: int) -> list[Region]:
-    """Row-major windows of the middle of the slide, whole rows, so that every method sees tissue and edges alike."""
+    """Row-major windows of the middle of the slide, whole rows from where a block of tiling begins."""
     cols = info_size.width // side
     rows = max(1, min(info_size.height // side, -(-most // cols)))
-    first = (info_size.height // side - rows) // 2
+    first = (info_size.height // side - rows) // 2 // ROWS * ROWS
     return [Region(c * side, (first + r) * side, side, side) for r in range(rows) for c in range(cols)]
 
 
@@ -67,16 +67,14 @@ def one_by_one(slide: Slide) -> Method:
 
 
 def in_strips(slide: Slide) -> Method:
-    """A reader of ours the way tiling uses it: some rows of up to 64 tiles at once."""
+    """A reader of ours the way tiling uses it: a block of tiles at once."""
 
     def read(regions: list[Region]) -> Tiles:
-        rows = sorted({r.y for r in regions})
-        tiles: Tiles = []
-        for i in range(0, len(rows), 4):
-            band = [r for r in regions if r.y in rows[i : i + 4]]
-            for x in sorted({r.x // (STRIP * r.width) for r in band}):
-                tiles.extend(slide.read_tiles([r for r in band if r.x // (STRIP * r.width) == x], Size(PX, PX)))
-        return tiles
+        side = regions[0].width
+        blocks: dict[tuple[int, int], list[Region]] = {}
+        for r in regions:
+            blocks.setdefault((r.y // (ROWS * side), r.x // (COLS * side)), []).append(r)
+        return [tile for block in blocks.values() for tile in slide.read_tiles(block, Size(PX, PX))]
 
     return read
 
@@ -208,8 +206,8 @@ def memory(address: Address, tiles: int) -> float:
     """Peak memory of this process in MB after reading our way."""
     with open_slide(address) as slide:
         regions = windows(slide.info.size, 2 * PX, tiles)
-        for i in range(0, len(regions), STRIP):
-            in_strips(slide)(regions[i : i + STRIP])  # as a feed does: what was handed on is forgotten
+        for i in range(0, len(regions), ROWS * COLS):
+            in_strips(slide)(regions[i : i + ROWS * COLS])  # as a feed does: what was handed on is forgotten
     # Not ru_maxrss: it is inherited from the parent across exec.
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
@@ -253,7 +251,7 @@ def measure(arguments: argparse.Namespace) -> None:
     peers = {name: value for name, value in rate.items() if name in {"cucim", "fastslide", "openslide_cv2"}}
     best = max(peers, key=lambda name: peers[name])
     fast, full = in_strips(ours)(regions), in_strips(exact)(regions)
-    odd = [at_odd_offset(region) for region in regions[:STRIP]]
+    odd = [at_odd_offset(region) for region in regions[: ROWS * COLS]]
     odd_pairs = [[np.asarray(slide.read_to(region, Size(PX, PX))) for region in odd] for slide in (ours, exact)]
     document = {
         "slide": {"reader": ours.info.reader, "size": [ours.info.size.width, ours.info.size.height]},

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from slides import Slide, SlideInfo
     from tiling.grid import TileGrid
 
-BLOCK_PX, BLOCK_HEIGHT = 4 * 32 * 224**2, 4 * 224
+BLOCK_PX, BLOCK_HEIGHT = 8 * 16 * 224**2, 8 * 224
 """Pixels of a block (20 MB of RGB) and rows of pixels in it, about: a compressed tile is decoded twice only where it
-lies across a block's edge. Tiles of 224 px make blocks of 4 x 32."""
+lies across a block's edge, so blocks are nearly square. Tiles of 224 px make blocks of 8 x 16."""
 RATIOS = (1, 2, 4)
 """How much coarser a zoom may be to be cut with a finer one."""
 MOST_PX = 1 << 24
