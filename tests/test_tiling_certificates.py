@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import socket
 import ssl
 import stat
@@ -16,13 +17,14 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from dask import config
 
 from api.cli import main
 from api.cli.cluster import commands_of
 from tiling import CertificateError, PoolError
 from tiling.certificates import make_certificates
 from tiling.cluster import DaskPool
-from tiling.slurm import SlurmJob, job_script
+from tiling.slurm import SlurmJob, SlurmPool, job_script
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = Path(sys.executable).parent
@@ -30,6 +32,10 @@ PROGRAMS = Path(sys.executable).parent
 
 def pid_of(_number: int) -> int:
     return os.getpid()
+
+
+def memory_rules(_number: int) -> dict[str, object]:
+    return dict(config.get("distributed.worker.memory"))
 
 
 @pytest.fixture(scope="module")
@@ -175,17 +181,27 @@ def test_the_script_of_a_slurm_job(certs: Path, capsys: pytest.CaptureFixture[st
         assert part in script
 
 
-def test_slurm_brings_the_workers(certs: Path, tmp_path: Path) -> None:
-    """SLURM is played by two scripts: one runs what it is given in the background, the other ends it."""
+@pytest.fixture
+def slurm(tmp_path: Path) -> dict[str, str]:
+    """SLURM, played by two scripts: one runs what it is given in the background and notes it, the other ends it.
+
+    Returns:
+        The environment in which it is there.
+    """
     log = tmp_path / "job.log"
     scripts = {
-        "sbatch": f'cp "$1" {log}.sh; setsid bash {log}.sh > {log} 2>&1 & echo "Submitted batch job $!"',
+        "sbatch": f'cp "$1" {log}.$$; setsid bash {log}.$$ > {log} 2>&1 &\n'
+        f'echo $! >> {tmp_path}/jobs; echo "Submitted batch job $!"',
         "scancel": 'for job; do kill -- "-$job"; done',
     }
     for name, body in scripts.items():
         (tmp_path / name).write_text(f"#!/bin/bash\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    return {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+
+def test_slurm_brings_the_workers(certs: Path, slurm: dict[str, str]) -> None:
+    environment = os.environ | slurm
     options = ["--queue", "long", "--cores", "2", "--memory", "2GB", "--walltime", "00:05:00", "--certs", str(certs)]
     command = [sys.executable, "-m", "api.cli", "cluster", "slurm", *options, "--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen(
@@ -205,3 +221,30 @@ def test_slurm_brings_the_workers(certs: Path, tmp_path: Path) -> None:
     while (left := [pid for pid in pids if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert left == []
+
+
+def test_a_job_that_ends_is_replaced(
+    certs: Path, slurm: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiling.slurm.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("tiling.slurm.GONE_SECONDS", 1.0)
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+
+    def jobs() -> list[int]:
+        return [int(line) for line in (tmp_path / "jobs").read_text().split()]
+
+    with SlurmPool(SlurmJob("long", 2, "2GB", "00:05:00"), 1, certs=certs, host="127.0.0.1") as pool:
+        first = set(pool.map(pid_of, range(8)))
+        (rules,) = pool.map(memory_rules, [0])
+        assert len(jobs()) == 1
+        deadline = time.monotonic() + 10
+        while not pool._seen and time.monotonic() < deadline:  # a job of less than a look is no job
+            time.sleep(0.05)
+        os.killpg(jobs()[0], signal.SIGKILL)  # what is left of a job after its walltime
+        later = set(pool.map(pid_of, range(8)))
+        assert len(jobs()) == 2
+        time.sleep(2)  # it is not replaced again
+        assert len(jobs()) == 2
+    assert not first & later
+    assert rules | {"target": False, "spill": False, "pause": False, "terminate": 0.95} == rules

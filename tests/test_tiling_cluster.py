@@ -139,7 +139,7 @@ def test_what_kills_workers_is_given_up_and_nothing_else(tmp_path: Path) -> None
 
 def test_what_runs_beside_a_killer_in_one_process_is_not_blamed(tmp_path: Path) -> None:
     with (
-        config.set({"distributed.scheduler.allowed-failures": 1, "distributed.deploy.lost-worker-timeout": "2 min"}),
+        config.set({"distributed.scheduler.allowed-failures": 1, "distributed.deploy.lost-worker-timeout": "120s"}),
         LocalCluster(
             n_workers=1, threads_per_worker=2, host="127.0.0.1", dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
@@ -159,6 +159,40 @@ def test_a_worker_that_dask_writes_off_is_started_again(tmp_path: Path, monkeypa
         found = list(pool.outcomes(die_of_poison, [(tmp_path, POISON[0]), (tmp_path, 0)]))
     assert isinstance(found[0].error, WorkerKilledError)
     assert found[1].value == 0
+
+
+def test_a_worker_that_dask_writes_off_is_missed_while_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiling.cluster.LOOK_SECONDS", 0.5)
+    with config.set({"distributed.deploy.lost-worker-timeout": "10 ms"}), DaskPool(workers=2) as pool:
+        cluster = pool._cluster
+        os.kill(cluster.workers[0].pid, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while len(cluster.workers) == 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        seen: set[int] = set()
+        for pid in pool.map(here, range(3000)):  # each is done long before anyone would wonder why it is not
+            seen.add(pid)
+            if len(seen) == 2:
+                break
+    assert len(seen) == 2
+
+
+def test_all_workers_are_counted() -> None:
+    with (
+        LocalCluster(
+            n_workers=7,
+            threads_per_worker=1,
+            processes=False,
+            protocol="tcp://",
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+        ) as cluster,
+        DaskPool(cluster.scheduler_address) as pool,
+    ):
+        pool._client.wait_for_workers(7, timeout=20)
+        assert _Run(pool._client, here, ANYWHERE, (1.0, lambda: None)).limit() == 14
 
 
 def test_a_worker_over_its_memory_limit_is_one_that_died() -> None:
@@ -183,9 +217,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
 
     yield start
     for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(timeout=20)
+        process.kill()  # one that is asked to end says goodbye to a scheduler that may be gone
+        process.wait()
 
 
 def test_needs_are_met_by_the_worker_that_has_it(start: Callable[..., subprocess.Popen[bytes]]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from slides import Address, Mpp, open_slide
 from slides.testing import draw, write_slide
-from tiling import NotBrightfieldError, NoTissueError, SegmenterError, TissueMask, TissueSpec, segment
+from tiling import NotBrightfieldError, NoTissueError, SegmenterError, SpecError, TissueMask, TissueSpec, segment
 from tiling.onnx_segmenter import OnnxSegmenter
 from tiling.segmenter import AbsorbanceSegmenter, Stain, glass_of
 from tiling.tissue import Overview, require_brightfield, segment_overview
@@ -237,6 +237,44 @@ def test_a_network_of_another_contract_is_refused(tmp_path: Path, half_green: Pa
     for side, overlapping, mpp in ((64, 64, None), (64, 15, None), (0, 0, None), (10**6, 0, None), (64, 16, -1.0)):
         with pytest.raises(SegmenterError, match="overlap"):
             OnnxSegmenter(half_green, mpp, side=side, overlap=overlapping)
+
+
+@pytest.mark.parametrize("mpp", [0.01, 1e-9, 1e9, float("inf")])
+def test_a_scale_far_from_the_image_is_refused(half_green: Path, mpp: float) -> None:
+    image = np.full((3000, 4000, 3), 240, np.uint8)
+    with pytest.raises(SegmenterError, match="scale"):
+        OnnxSegmenter(half_green, mpp, side=64, overlap=16)(image, 5.0)
+
+
+def test_an_image_too_large_for_the_scale_is_refused(half_green: Path) -> None:
+    image = np.broadcast_to(np.uint8(240), (8192, 8192, 3))  # five times as many pixels a side is within the factor
+    with pytest.raises(SegmenterError, match="too large"):
+        OnnxSegmenter(half_green, 1.0, side=64, overlap=16)(image, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mpp", 0),
+        ("mpp", -1.0),
+        ("mpp", float("nan")),
+        ("mpp", float("inf")),
+        ("max_side", 0),
+        ("max_side", 10**6),
+        ("absorbance", -0.1),
+        ("absorbance", float("nan")),
+        ("glass_floor", 256.0),
+        ("thin_um", -1.0),
+        ("close_um", float("inf")),
+        ("smallest_mm2", float("nan")),
+        ("hole_mm2", -1.0),
+        ("least_mm2", -1.0),
+        ("stain", "blue"),
+    ],
+)
+def test_a_spec_that_makes_no_sense_is_refused(field: str, value: float | str) -> None:
+    with pytest.raises(SpecError, match="stain" if field == "stain" else field):
+        TissueSpec(**{field: value})  # type: ignore[arg-type]
 
 
 def test_the_rules_have_names_and_digests() -> None:

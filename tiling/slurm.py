@@ -131,13 +131,13 @@ class SlurmPool(DaskPool):
     def _replace(self, now: float) -> None:
         """Forget jobs whose workers came and went, and ask for others; Dask goes on counting what SLURM has ended."""
         present = {str(worker["name"]) for worker in workers_of(self._client)}
-        specs = self._cluster.worker_spec
-        for job, spec in list(specs.items()):
+        for job, spec in list(self._cluster.worker_spec.items()):
             if any(f"{job}{suffix}" in present for suffix in spec.get("group", [""])):
                 self._seen[job] = now
-            elif now - self._seen.get(job, now) > GONE_SECONDS:
-                del specs[job], self._seen[job]
-        if len(specs) < self._jobs:
+        ended = [job for job, last in self._seen.items() if now - last > GONE_SECONDS]
+        if ended:
+            self._cluster.sync(self._cluster.scale_down, ended)  # first: Dask gives a new job the name of an old one
+            self._seen = {job: last for job, last in self._seen.items() if job not in ended}
             self._cluster.scale(jobs=self._jobs)
 
 
