@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from api import NOTICE, catalogue
@@ -45,9 +46,15 @@ def verify(arguments: argparse.Namespace) -> Reply:
     Returns:
         The reply; its status is 1 if something is damaged.
     """
+    from tiling.damage import lost_tiles
+
     kind, damaged = check(arguments.store)
-    document = {"path": str(arguments.store), "kind": kind, "whole": not damaged, "damaged": damaged}
-    text = "\n".join([f"{kind}: {'damaged' if damaged else 'whole'}", *damaged, NOTICE])
+    lost = [asdict(tile) for tile in lost_tiles(arguments.store, damaged)] if damaged and kind == "store" else []
+    document = {"path": str(arguments.store), "kind": kind, "whole": not damaged, "damaged": damaged, "tiles": lost}
+    tiles = [
+        f"tile at {t['mpp']:g} um/px, row {t['row']}, column {t['col']}, level-0 ({t['x']}, {t['y']})" for t in lost
+    ]
+    text = "\n".join([f"{kind}: {'damaged' if damaged else 'whole'}", *damaged, *tiles, NOTICE])
     complaint = f"{len(damaged)} members are missing or altered" if damaged else ""
     return Reply(document, text, FAILED if damaged else OK, complaint)
 
