@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from slides import Mpp, Region, Size, SlideInfo, open_slide
 from slides.testing import draw, write_slide
 from tiling import MaskError, Sampling, Selection, SpecError, TileGrid, TileSpec, TissueMask, TissueSpec, plan, tile
+from tiling.blueprint import stage_fingerprint
 from tiling.frame import Frame
 from tiling.onnx_segmenter import OnnxSegmenter
 from tiling.sampling import UM_PER_MM
-from tiling.stage import stage_fingerprint
 from tools.mirax_slide import write_mirax
 from tools.onnx_file import network
 
