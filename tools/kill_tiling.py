@@ -109,11 +109,11 @@ def disturbed(slides: list[Path], folder: Path, kills: int, *, seed: int = 0, bu
     while verdict.kills < kills:
         workers = 2 if rng.random() < 0.25 else 0
         options = ["--workers", str(workers), "--shuffle", str(rng.random()), *(["--bug", bug] if bug else [])]
-        process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         _fire(process, workers, rng, verdict)
         if process.poll() == 0 and len(list(out.glob("*.tiles.zarr"))) == len(slides):
             shutil.rmtree(out.rename(folder / "done"))  # begin again: there are more moments to try
-    subprocess.run([*command, *(["--bug", bug] if bug else [])], check=False, stdout=subprocess.DEVNULL)
+    subprocess.run([*command, *(["--bug", bug] if bug else [])], check=False, capture_output=True)
     stop.set()
     reader.join()
     for store in expected.values():
