@@ -38,6 +38,8 @@ from tools.hostile_mutants import mutate
 MOST_SECONDS, CLAIM_SECONDS, NAKED_SECONDS = 10.0, 1.0, 8.0
 MOST_RSS_BYTES = 2 << 30
 OWN_READERS = tuple(name for name in CONTAINERS if name not in {"plain", "leica", "ventana", "vms", "mirax"})
+HARMFUL = 12
+"""Escapes that must do harm where no layer is; of the others the reader itself shows nothing."""
 PROGRESS_EVERY = 250
 
 
@@ -116,7 +118,7 @@ def prove_escapes(tally: Tally, work: Path) -> None:
             tally.require(fine(verdict), f"escape {name}, {layers}: {verdict.kind} in {verdict.seconds:.1f} s")
         found["neither"][look_naked(path, NAKED_SECONDS)] += 1
     harm = found["neither"]["foreign"] + found["neither"]["hangs"]
-    tally.require(harm >= len(ESCAPES) // 2, f"the escapes have teeth: only {harm} do harm where no layer is")
+    tally.require(harm >= HARMFUL, f"the escapes have teeth: only {harm} do harm where no layer is")
     tally.figures |= {"escapes": len(ESCAPES), "escape_verdicts": {key: dict(value) for key, value in found.items()}}
 
 
