@@ -248,3 +248,33 @@ def test_a_job_that_ends_is_replaced(
         assert len(jobs()) == 2
     assert not first & later
     assert rules | {"target": False, "spill": False, "pause": False, "terminate": 0.95} == rules
+
+
+def test_a_machine_that_cannot_submit_jobs_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_certificates(tmp_path / "certs")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    options = [
+        "--queue",
+        "q",
+        "--cores",
+        "1",
+        "--memory",
+        "1GB",
+        "--walltime",
+        "01:00:00",
+        "--certs",
+        str(tmp_path / "certs"),
+    ]
+    assert main(["cluster", "slurm", *options, "--host", "127.0.0.1", "--port", "0"]) == 1
+    assert "no sbatch" in capsys.readouterr().err
+
+
+def test_a_name_that_leads_to_this_machine_alone_is_not_given_to_workers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("socket.gethostbyname", lambda _name: "127.0.1.1")
+    options = ["--queue", "q", "--cores", "1", "--memory", "1GB", "--walltime", "01:00:00", "--certs", "certs"]
+    assert main(["cluster", "slurm", *options, "--print"]) == 2
+    assert "--host" in capsys.readouterr().err

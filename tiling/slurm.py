@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from contextlib import suppress
@@ -89,12 +90,18 @@ class SlurmPool(DaskPool):
         certs: Folder of the certificates, on the shared file system.
         host: Name or address of this machine that the workers can reach.
         port: Where the scheduler listens; 0 takes any free one.
+
+    Raises:
+        PoolError: If this machine cannot submit jobs.
     """
 
     patience = DAY
     """A queue may be long."""
 
     def __init__(self, job: SlurmJob, jobs: int, *, certs: Path, host: str, port: int = 0) -> None:
+        if shutil.which("sbatch") is None:
+            msg = "this machine has no sbatch; start the cluster where jobs are submitted, such as a login node"
+            raise PoolError(msg)
         options = {"host": host, "port": port, "dashboard": False, "dashboard_address": "127.0.0.1:0"}
         with own_rules():
             self._cluster = _jobqueue().SLURMCluster(**job.arguments(certs), scheduler_options=options)

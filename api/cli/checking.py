@@ -55,7 +55,7 @@ def verify(arguments: argparse.Namespace) -> Reply:
         f"tile at {t['mpp']:g} um/px, row {t['row']}, column {t['col']}, level-0 ({t['x']}, {t['y']})" for t in lost
     ]
     text = "\n".join([f"{kind}: {'damaged' if damaged else 'whole'}", *damaged, *tiles, NOTICE])
-    complaint = f"{len(damaged)} members are missing or altered" if damaged else ""
+    complaint = f"{len(damaged)} of its files are missing or altered; remove it and make it again" if damaged else ""
     return Reply(document, text, FAILED if damaged else OK, complaint)
 
 

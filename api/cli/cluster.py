@@ -6,6 +6,7 @@ import argparse
 import shlex
 import signal
 import socket
+from ipaddress import ip_address
 from pathlib import Path
 
 from api.cli.reply import Reply, write_reply
@@ -70,6 +71,22 @@ def _tls(folder: Path, role: str) -> list[str]:
     return ["--tls-ca-file", authority, "--tls-cert", certificate, "--tls-key", key]
 
 
+def _reachable() -> str:
+    """The name of this machine.
+
+    Raises:
+        BadRequestError: If it is one that only this machine understands, as Debian sets it up.
+    """
+    host = socket.gethostname()
+    try:
+        own = ip_address(socket.gethostbyname(host)).is_loopback
+    except OSError:
+        own = True
+    if own:
+        raise BadRequestError("the name of this machine leads to itself; give --host, as the workers know it")
+    return host
+
+
 def slurm(arguments: argparse.Namespace) -> Reply:
     """Run a scheduler whose workers are jobs of SLURM, until it is stopped; or show the script of such a job.
 
@@ -82,7 +99,7 @@ def slurm(arguments: argparse.Namespace) -> Reply:
     from tiling.slurm import SlurmJob, SlurmPool, job_script
 
     job = SlurmJob(arguments.queue, arguments.cores, arguments.memory, arguments.walltime, arguments.gpus)
-    host = arguments.host or socket.gethostname()
+    host = arguments.host or _reachable()
     if arguments.print:
         script = job_script(job, arguments.certs, f"tls://{host}:{arguments.port}")
         return Reply({"script": script}, script)
