@@ -75,7 +75,9 @@ def _lines(path: Path) -> tuple[list[str], list[list[str]]]:
             header, *lines = [
                 [cell.strip() for cell in line] for line in csv.reader(file, strict=True) if any(map(str.strip, line))
             ]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+    except OSError as error:
+        raise ManifestError("the manifest is not there, or may not be read") from error
+    except (UnicodeDecodeError, csv.Error, ValueError) as error:
         raise ManifestError("the manifest is not a CSV table in UTF-8 with a header") from error
     if len(set(header)) != len(header) or not all(header):
         raise ManifestError("the manifest has a column without a name, or two with the same name")

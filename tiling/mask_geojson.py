@@ -99,7 +99,7 @@ def mask_from_geojson(document: object, info: SlideInfo, shape: tuple[int, int],
     for outline in _outlines(document, np.array(origin, np.float64), size, work):
         _draw(array, outline, scale, work)
     if not array.any():
-        raise MaskError("the mask has no outline of tissue on the slide")
+        raise MaskError("the mask has no outline of class Tissue, or of no class, on the slide")
     return TissueMask(array, (float(scale[0]), float(scale[1])))
 
 
