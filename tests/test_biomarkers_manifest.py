@@ -71,6 +71,6 @@ def test_a_bad_manifest_is_refused_with_a_reason(tmp_path: Path, text: str, mess
 def test_a_file_that_is_no_text_or_is_not_there_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.csv").write_bytes(b"slide\n\xff\xfe\n")
     for path in (tmp_path / "manifest.csv", tmp_path / "none.csv", tmp_path):
-        with pytest.raises(ManifestError, match="not a CSV table|not there") as caught:
+        with pytest.raises(ManifestError, match=r"not a CSV table|not there") as caught:
             read_manifest(path)
         assert str(tmp_path) not in str(caught.value)
