@@ -12,6 +12,7 @@ from slides import Address, SlideInfo, open_slide
 from slides.identity import recall
 from tiling import layout, quality
 from tiling.cut import Band, cut, inside, require_same
+from tiling.homes import homes
 from tiling.shard import Keep, write_shard
 from tiling.staging import Staging
 
@@ -109,13 +110,11 @@ def _keep(
     """Write a block's tiles of one zoom as one shard."""
     if task.keep == "no":
         return {}
-    grid, cells = family[zoom], family[zoom].cells[tiles[0]]
+    grid = family[zoom]
     shard = layout.shard_layouts(family, task.keep)[grid.mpp]
-    row, col = (cells[0] // np.array([shard.rows, shard.cols])).tolist()
-    places = (cells - np.array([row * shard.rows, col * shard.cols])) @ np.array([shard.cols, 1])
-    chunks = dict(zip(places.tolist(), tiles[1], strict=True))
-    member = layout.shard_name(grid, row, col)
-    return {member: Staging(task.root).place(member, lambda path: write_shard(path, chunks, shard))}
+    (home,) = homes(grid, shard, tiles[0])  # a block and a shard are one
+    chunks = dict(zip(home.places.tolist(), tiles[1], strict=True))
+    return {home.member: Staging(task.root).place(home.member, lambda path: write_shard(path, chunks, shard))}
 
 
 def rows_of(staging: Staging, names: Sequence[str], grids: Sequence[TileGrid], kind: str) -> dict[float, NDArray[Any]]:

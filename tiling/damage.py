@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tiling import layout
 from tiling.errors import DamagedStoreError, StoreError
+from tiling.homes import Home, homes
+from tiling.layout import shard_layouts
 from tiling.store import TileStore
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tiling.grid import TileGrid
-    from tiling.shard import ShardLayout
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +47,19 @@ def lost_tiles(where: Path | str, damaged: Sequence[str]) -> list[LostTile]:
         store = TileStore.open(where)
     except StoreError:
         return []
-    layouts = layout.shard_layouts(store.grids, store.keep)
+    layouts = shard_layouts(store.grids, store.keep)
     return [
         tile
         for grid in store.grids
-        for row, col in np.unique(grid.cells // _shape(layouts[grid.mpp]), axis=0).tolist()
-        if layout.shard_name(grid, row, col) in damaged
-        for tile in _lost(store, grid, np.array([row, col]), _shape(layouts[grid.mpp]))
+        for home in homes(grid, layouts[grid.mpp], np.arange(len(grid)))
+        if home.member in damaged
+        for tile in _lost(store, grid, home)
     ]
 
 
-def _shape(shard: ShardLayout) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    return np.array([shard.rows, shard.cols])
-
-
-def _lost(
-    store: TileStore,
-    grid: TileGrid,
-    home: np.ndarray[tuple[int], np.dtype[np.int64]],
-    shape: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> Iterator[LostTile]:
+def _lost(store: TileStore, grid: TileGrid, home: Home) -> Iterator[LostTile]:
     """Tiles of a shard that cannot be read."""
-    for index in np.flatnonzero((grid.cells // shape == home).all(axis=1)):
+    for index in home.index:
         try:
             store.tiles(grid.mpp, np.array([index]))
         except DamagedStoreError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from slides import open_slide
 from tiling.cut import blocks, cut, require_same
 from tiling.errors import DamagedStoreError
-from tiling.layout import shard_name
+from tiling.homes import homes
 from tiling.pool import LocalPool
 from tiling.shard import read_parts, read_shard
 
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from slides import Address, SlideInfo
     from tiling.cut import Block
     from tiling.grid import TileGrid
+    from tiling.homes import Home
     from tiling.members import Members
     from tiling.shard import ShardLayout
 
@@ -72,13 +72,13 @@ def stored_batches(
         Indices [b] and pixels [b, px, px, 3].
     """
 
-    def read(home: _Home) -> Batch:
+    def read(home: Home) -> Batch:
         with _damage_named(home, grid):
-            return home.index, np.stack(list(read_shard(store.read(home.member(grid)), home.places, shard)))
+            return home.index, np.stack(list(read_shard(store.read(home.member), home.places, shard)))
 
     size, threads = size_threads
     with LocalPool(threads) as pool:
-        yield from rebatch(pool.map(read, _homes(grid, shard, np.arange(len(grid)))), size)
+        yield from rebatch(pool.map(read, homes(grid, shard, np.arange(len(grid)))), size)
 
 
 def stored_tiles(
@@ -98,44 +98,20 @@ def stored_tiles(
     """
     tiles = np.empty((len(index), shard.px, shard.px, 3), np.uint8)
 
-    def read(home: _Home) -> None:
-        member = home.member(grid)
+    def read(home: Home) -> None:
         with _damage_named(home, grid):
-            parts = read_parts(lambda spans: store.spans(member, spans), sizes[member], home.places, shard)
+            parts = read_parts(lambda spans: store.spans(home.member, spans), sizes[home.member], home.places, shard)
             for at, pixels in zip(home.index, parts, strict=True):
                 tiles[at] = pixels
 
     with LocalPool(SHARDS_AT_ONCE) as pool:
-        for _ in pool.map(read, _homes(grid, shard, index)):
+        for _ in pool.map(read, homes(grid, shard, index)):
             pass
     return tiles
 
 
-@dataclass(frozen=True)
-class _Home:
-    """A shard with tiles that are wanted."""
-
-    row: int
-    col: int
-    index: NDArray[np.int64]
-    """Of those that were asked for, which are in it."""
-    places: NDArray[np.int64]
-    """Where in it they are."""
-
-    def member(self, grid: TileGrid) -> str:
-        return shard_name(grid, self.row, self.col)
-
-
-def _homes(grid: TileGrid, shard: ShardLayout, wanted: NDArray[np.int64]) -> Iterator[_Home]:
-    cells, shape = grid.cells[wanted], np.array([shard.rows, shard.cols])
-    where, number = np.unique(cells // shape, axis=0, return_inverse=True)
-    for at, (row, col) in enumerate(where.tolist()):
-        index = np.flatnonzero(number == at)
-        yield _Home(row, col, index, (cells[index] - where[at] * shape) @ np.array([shard.cols, 1]))
-
-
 @contextmanager
-def _damage_named(home: _Home, grid: TileGrid) -> Iterator[None]:
+def _damage_named(home: Home, grid: TileGrid) -> Iterator[None]:
     """Say which shard cannot be read.
 
     Raises:

@@ -183,24 +183,6 @@ def shard_layouts(grids: Sequence[TileGrid], keep: Keep) -> dict[float, ShardLay
     return found
 
 
-def shard_names(grids: Sequence[TileGrid], keep: Keep) -> set[str]:
-    """The members that hold the kept tiles.
-
-    Args:
-        grids: All zooms.
-        keep: How pixels are kept.
-
-    Returns:
-        Their names; none where no pixels are kept.
-    """
-    if keep == "no":
-        return set()
-    layouts = shard_layouts(grids, keep)
-    shapes = {grid.mpp: np.array([layouts[grid.mpp].rows, layouts[grid.mpp].cols]) for grid in grids}
-    homes = {grid.mpp: np.unique(grid.cells // shapes[grid.mpp], axis=0).tolist() for grid in grids}
-    return {shard_name(grid, row, col) for grid in grids for row, col in homes[grid.mpp]}
-
-
 def shard_name(grid: TileGrid, row: int, col: int) -> str:
     """The member that holds a shard.
 

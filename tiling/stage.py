@@ -13,6 +13,7 @@ from tiling.blueprint import Plan, planned_for, stage_fingerprint
 from tiling.commit import is_committed
 from tiling.errors import DamagedStoreError, SpecError
 from tiling.fingerprint import fingerprint, software
+from tiling.homes import shard_names
 from tiling.members import below
 from tiling.pool import ANYWHERE, LocalPool, Needs, Pool
 from tiling.publish import published
@@ -174,7 +175,7 @@ def _finish(planned: Plan, staging: Staging, names: Sequence[str], final: Path) 
     members = staging.laid_out()
     for name in names:
         members |= staging.rows(name)[1]
-    if not layout.shard_names(planned.grids, planned.keep) <= members.keys():
+    if not shard_names(planned.grids, planned.keep) <= members.keys():
         msg = "tiles of the store are missing; run again"
         raise DamagedStoreError(msg)
     for mpp, rows in rows_of(staging, names, planned.grids, QUALITY).items():

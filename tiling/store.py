@@ -55,8 +55,8 @@ class TileStore:
         """The folder or address, as text."""
         self.fingerprint: str = manifest["fingerprint"]
         self._members = members_of(where)
-        self._listed: dict[str, Any] = manifest["members"]
-        self._group = _group(self._members, self._listed)
+        self._sizes: dict[str, int] = {name: member["bytes"] for name, member in manifest["members"].items()}
+        self._group = _group(self._members, manifest["members"])
         attributes = layout.attributes(self._group)
         self.info = SlideInfo.from_json(attributes["slide"])
         self._found: dict[str, float] = attributes["found"]
@@ -172,8 +172,7 @@ class TileStore:
             msg = "the store keeps no pixels (--keep no)"
             raise NotAStoreError(msg)
         grid = self.grid(mpp)
-        sizes = {name: member["bytes"] for name, member in self._listed.items()}
-        return stored_tiles(self._members, grid, self._shard(grid), sizes, np.asarray(index, np.int64))
+        return stored_tiles(self._members, grid, self._shard(grid), self._sizes, np.asarray(index, np.int64))
 
     def rows(self, mpp: float, name: str) -> dict[str, NDArray[Any]]:
         """Numbers of every tile of a zoom.
