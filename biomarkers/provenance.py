@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from biomarkers.card import Biomarker
@@ -14,6 +13,7 @@ from foundation import Embeddings, list_encoders
 from slides import SlideInfo
 from tiling import fingerprint
 from tiling.blueprint import stage_fingerprint
+from tiling.fingerprint import software
 from tiling.shard import Keep
 
 FORMAT: Final = 2
@@ -81,10 +81,4 @@ def versions() -> dict[str, str]:
     Returns:
         Name of a distribution, and python -> version; `source` for one that runs without being installed.
     """
-    found = {"python": platform.python_version()}
-    for name in DISTRIBUTIONS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "source"
-    return found
+    return {"python": platform.python_version(), **{name: software(name) for name in DISTRIBUTIONS}}

@@ -117,24 +117,29 @@ def _keep(
     return {home.member: Staging(task.root).place(home.member, lambda path: write_shard(path, chunks, shard))}
 
 
-def rows_of(staging: Staging, names: Sequence[str], grids: Sequence[TileGrid], kind: str) -> dict[float, NDArray[Any]]:
-    """Put the rows of all bands together.
+def gathered(
+    staging: Staging, names: Sequence[str], grids: Sequence[TileGrid]
+) -> tuple[dict[str, Any], dict[str, dict[float, NDArray[Any]]]]:
+    """Put the records of all bands together; each is read once.
 
     Args:
         staging: Where they are recorded.
         names: Of all bands.
         grids: Of all zooms.
-        kind: `QUALITY` or `MEASURED`.
 
     Returns:
-        Scale -> [N, k] in the order of its grid.
+        Members that the bands wrote; `QUALITY` and `MEASURED` -> scale -> rows [N, k] in the order of its grid.
     """
-    whole: dict[float, NDArray[Any]] = {}
+    members: dict[str, Any] = {}
+    whole: dict[str, dict[float, NDArray[Any]]] = {QUALITY: {}, MEASURED: {}}
+    by_zoom = {f"{grid.mpp:g}": grid for grid in grids}
     for name in names:
-        arrays, _ = staging.rows(name)
-        for grid in grids:
-            index, part = arrays.get(f"{grid.mpp:g}.index"), arrays.get(f"{grid.mpp:g}.{kind}")
-            if index is not None and part is not None:
-                rows = whole.setdefault(grid.mpp, np.zeros((len(grid), *part.shape[1:]), part.dtype))
-                rows[index] = part
-    return whole
+        arrays, listed = staging.rows(name)
+        members |= listed
+        for key, part in arrays.items():
+            zoom, _, kind = key.rpartition(".")
+            if kind in whole:
+                grid = by_zoom[zoom]
+                rows = whole[kind].setdefault(grid.mpp, np.zeros((len(grid), *part.shape[1:]), part.dtype))
+                rows[arrays[f"{zoom}.index"]] = part
+    return members, whole

@@ -10,7 +10,7 @@ from slides.identity import recalled
 from tiling import layout, quality
 from tiling.artefacts import QualityMap, artefacts
 from tiling.band import CutTask, TileMeasure
-from tiling.cut import bands, families, snapped
+from tiling.cut import bands, families, snapped, source_of
 from tiling.errors import MaskError
 from tiling.fingerprint import fingerprint
 from tiling.grid import TileGrid
@@ -121,7 +121,6 @@ def planned_for(slide: Slide, address: Address, specs: Sequence[TileSpec], about
         msg = "the mask's file changed while it was read"
         raise MaskError(msg)
     grids = snapped(slide, plan(slide.info, specs, mask, selection.sampling))
-    sources = {f"{f[0].mpp:g}": slide.source_for(min(f[0].side) / f[0].spec.px) for f in families(grids)}
     return Plan(
         address=address,
         info=slide.info,
@@ -130,7 +129,7 @@ def planned_for(slide: Slide, address: Address, specs: Sequence[TileSpec], about
         mask=mask,
         artefacts=artefacts(seen.image, mask, seen.mpp),
         grids=grids,
-        decode={zoom: source.decode for zoom, source in sources.items()},
+        decode={f"{family[0].mpp:g}": source_of(slide, family[0]).decode for family in families(grids)},
     )
 
 

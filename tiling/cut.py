@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from slides import Slide, SlideInfo
+    from slides.slide import Source
     from tiling.grid import TileGrid
 
 BLOCK_PX, BLOCK_HEIGHT = 8 * 16 * 224**2, 8 * 224
@@ -124,6 +125,19 @@ def snapped(slide: Slide, grids: Sequence[TileGrid]) -> tuple[TileGrid, ...]:
         for grid in family
     }
     return tuple(replace(grid, snap=snaps[grid.mpp]) for grid in grids)
+
+
+def source_of(slide: Slide, grid: TileGrid) -> Source:
+    """What the tiles of a grid are cut from.
+
+    Args:
+        slide: The open slide.
+        grid: The grid, snapped.
+
+    Returns:
+        A level of the slide, perhaps shrunk while it is decoded.
+    """
+    return slide.source_for(min(grid.side) / grid.spec.px)
 
 
 def require_same(slide: Slide, planned: SlideInfo) -> None:
@@ -251,9 +265,7 @@ def _read(slide: Slide, finest: TileGrid, block: Block, number: NDArray[np.int64
 
 def _reads(slide: Slide, grid: TileGrid, cells: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Group cells into reads of bounded memory; where a reader pays for what lies between, by row."""
-    width, height = grid.side
-    source = slide.source_for(min(width, height) / grid.spec.px)
-    most = max(1, int(READ_PX * source.downsample**2 / (width * height)))
+    most = max(1, int(READ_PX * source_of(slide, grid).downsample ** 2 / (grid.side[0] * grid.side[1])))
     rows = [cells] if slide.reads_sparsely else [cells[cells[:, 0] == row] for row in np.unique(cells[:, 0])]
     for row in rows:
         yield from (row[i : i + most] for i in range(0, len(row), most))

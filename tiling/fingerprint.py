@@ -23,13 +23,16 @@ def fingerprint(**parts: Any) -> str:  # noqa: ANN401 - any JSON value
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def software() -> str:
-    """Which oncoscope this is.
+def software(distribution: str = "oncoscope") -> str:
+    """Which version of a distribution this is.
+
+    Args:
+        distribution: Its name.
 
     Returns:
         Its version; `source` where it runs without being installed.
     """
     try:
-        return version("oncoscope")
+        return version(distribution)
     except PackageNotFoundError:
         return "source"

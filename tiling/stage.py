@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slides import Address, DamagedSlideError, open_slide
 from tiling import layout, quality
-from tiling.band import MEASURED, QUALITY, CutTask, TileMeasure, cut_band, rows_of
+from tiling.band import MEASURED, QUALITY, CutTask, TileMeasure, cut_band, gathered
 from tiling.blueprint import Plan, planned_for, stage_fingerprint
 from tiling.commit import is_committed
 from tiling.errors import DamagedStoreError, SpecError
@@ -152,9 +152,7 @@ def _run(
         except DamagedSlideError:
             discard(staging)  # no later run will do better
             raise
-        names = [task.name for task in tasks]
-        rows = rows_of(staging, names, planned.grids, MEASURED)
-        _finish(planned, staging, names, final)
+        rows = _finish(planned, staging, [task.name for task in tasks], final)
     return rows if measure is not None else None
 
 
@@ -166,18 +164,21 @@ def _mapped(pool: Pool | None, tasks: Sequence[CutTask], needs: Needs) -> Iterat
         yield from own.map(cut_band, tasks)
 
 
-def _finish(planned: Plan, staging: Staging, names: Sequence[str], final: Path) -> None:
+def _finish(planned: Plan, staging: Staging, names: Sequence[str], final: Path) -> dict[float, NDArray[Any]]:
     """Put the rows of all bands together and commit.
+
+    Returns:
+        What was measured besides quality, by scale.
 
     Raises:
         DamagedStoreError: If a kept tile is in no shard.
     """
-    members = staging.laid_out()
-    for name in names:
-        members |= staging.rows(name)[1]
+    written, rows = gathered(staging, names, planned.grids)
+    members = staging.laid_out() | written
     if not shard_names(planned.grids, planned.keep) <= members.keys():
         msg = "tiles of the store are missing; run again"
         raise DamagedStoreError(msg)
-    for mpp, rows in rows_of(staging, names, planned.grids, QUALITY).items():
-        layout.add_rows(staging.store, mpp, QUALITY, rows, quality.TILE_MEASURES)
+    for mpp, measures in rows[QUALITY].items():
+        layout.add_rows(staging.store, mpp, QUALITY, measures, quality.TILE_MEASURES)
     finish(staging, final, members, kind=layout.KIND, fingerprint=planned.name)
+    return rows[MEASURED]

@@ -25,7 +25,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from tiling.commit import commit, members_in, no_space, size_of, sync, sync_tree
+from tiling.commit import STAGING_SUFFIX, commit, members_in, no_space, size_of, sync, sync_tree
 from tiling.lock import locked
 from tiling.members import Folder
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-SUFFIX = ".staging"
 LAID_OUT = "laid_out.npz"
 MEMBERS = "members"
 """Key of a record under which names and checksums of its files stand."""
@@ -186,8 +185,8 @@ def resumable(final: Path, plan: str) -> Iterator[Staging]:
         final.parent.mkdir(parents=True, exist_ok=True)
         with locked(final.with_name(f".{final.name}.lock")) as alone:
             token = plan[:12] if alone else uuid.uuid4().hex[:12]
-            root = final.with_name(f".{final.name}.{token}{SUFFIX}")
-            for other in final.parent.glob(f".{final.name}.*{SUFFIX}") if alone else ():
+            root = final.with_name(f".{final.name}.{token}{STAGING_SUFFIX}")
+            for other in final.parent.glob(f".{final.name}.*{STAGING_SUFFIX}") if alone else ():
                 if other != root:
                     shutil.rmtree(other, ignore_errors=True)
             yield Staging(root)
@@ -201,7 +200,7 @@ def sweep(final: Path) -> None:
     """
     if any(final.parent.glob(f".{final.name}.*")):
         with suppress(OSError), locked(final.with_name(f".{final.name}.lock"), wait=False) as alone:
-            for path in final.parent.glob(f".{final.name}.*{SUFFIX}") if alone else ():
+            for path in final.parent.glob(f".{final.name}.*{STAGING_SUFFIX}") if alone else ():
                 shutil.rmtree(path, ignore_errors=True)
 
 
