@@ -12,7 +12,7 @@ from slides.identity import coding_of, content_hash, sample
 from slides.info import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -88,6 +88,30 @@ class Layer(ABC):
         return content_hash(identity, self.size, self.sampled, f"remote {identity[1:]} {coding}")
 
 
+def decoded(
+    codec: Codec, placed: Iterable[tuple[Place, bytes]], tile: Size, shrink: int
+) -> Iterator[NDArray[np.uint8] | None]:
+    """Decode tiles one after another.
+
+    Args:
+        codec: Decodes one.
+        placed: Where each stands, for errors, and its bytes; none for a tile that is left out.
+        tile: A tile's full size in pixels.
+        shrink: What its sides are divided by.
+
+    Yields:
+        RGB, or None for a tile that is left out.
+
+    Raises:
+        BrokenTileError: If one cannot be decoded.
+    """
+    for place, stream in placed:
+        try:
+            yield codec.decode(stream, tile, shrink) if stream else None
+        except BROKEN as error:
+            raise BrokenTileError(place) from error
+
+
 class CompressedLayer(Layer):
     """Tiles that lie one by one in a file.
 
@@ -117,17 +141,11 @@ class CompressedLayer(Layer):
             places: Which.
             shrink: One of `shrinks`.
 
-        Yields:
+        Returns:
             RGB, or None for a tile that is left out.
-
-        Raises:
-            BrokenTileError: If one cannot be decoded.
         """
-        for place, stream in zip(places, self._data.read_many(self._at(places)), strict=True):
-            try:
-                yield self._codec.decode(stream, self.tile, shrink) if stream else None
-            except BROKEN as error:
-                raise BrokenTileError(place) from error
+        placed = zip(places, self._data.read_many(self._at(places)), strict=True)
+        return decoded(self._codec, placed, self.tile, shrink)
 
     def content(self) -> Iterator[bytes]:
         """The compressed tiles in the order of their places.

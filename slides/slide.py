@@ -67,7 +67,7 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Pass:
     """What one pass over a source reads."""
 
     source: Source
@@ -165,10 +165,10 @@ class Slide(ABC):
             RGB [n, wanted.height, wanted.width, 3], or `out`.
         """
         self._require_open()
-        plans = self._planned(regions, wanted)
+        passes = self._planned(regions, wanted)
         tiles: Tiles = np.empty((len(regions), wanted.height, wanted.width, 3), np.uint8) if out is None else out
-        for plan in plans:
-            downsample = plan.source.downsample
+        for one in passes:
+            downsample = one.source.downsample
             parts = [
                 Region(
                     round(regions[i].x / downsample),
@@ -176,12 +176,12 @@ class Slide(ABC):
                     max(1, round(regions[i].width / downsample)),
                     max(1, round(regions[i].height / downsample)),
                 )
-                for i in plan.numbers
+                for i in one.numbers
             ]
-            self._fill(plan.source, plan.whole, parts, [tiles[i] for i in plan.numbers])
+            self._fill(one.source, one.whole, parts, [tiles[i] for i in one.numbers])
         return tiles
 
-    def _planned(self, regions: Sequence[Region], wanted: Size) -> list[Plan]:
+    def _planned(self, regions: Sequence[Region], wanted: Size) -> list[Pass]:
         """Which sources serve regions, and what they span in their pixels.
 
         Every region has the source that it would have alone, and reads start on whole pixels of a source, so that a
@@ -194,15 +194,15 @@ class Slide(ABC):
         for number, region in enumerate(regions):
             scale = min(region.width / wanted.width, region.height / wanted.height)
             groups.setdefault(self.source_for(scale, region), []).append(number)
-        plans = [
-            Plan(source, _span([regions[i] for i in numbers], source.downsample), tuple(numbers))
+        passes = [
+            Pass(source, _span([regions[i] for i in numbers], source.downsample), tuple(numbers))
             for source, numbers in groups.items()
         ]
-        touched = [plan.whole.width * plan.whole.height for plan in plans]
+        touched = [one.whole.width * one.whole.height for one in passes]
         if max([*touched, len(regions) * wanted.width * wanted.height]) > MAX_READ_PX:
             msg = f"a read of {max(touched):,} px is more than one read may touch or return"
             raise RegionError(msg)
-        return plans
+        return passes
 
     def _require_open(self) -> None:
         """Refuse to read from a slide that was closed.

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from slides.codestream import BROKEN, Codec
+from slides.codestream import Codec
 from slides.dicom_codec import codec_of
 from slides.dicom_frames import unwrapped
 from slides.dicom_instance import Instance
 from slides.dicom_series import files_at, levels_at
-from slides.errors import BrokenTileError, DamagedSlideError
+from slides.errors import DamagedSlideError
 from slides.geometry import Region
 from slides.header import number, scale
 from slides.identity import coding_of, file_identity
 from slides.info import SlideInfo
-from slides.layers import Layer, Place, levels_of
+from slides.layers import Layer, Place, decoded, levels_of
 from slides.malformed import header_is_read
 from slides.profile import transform_of
 from slides.storage import LocalBytes
@@ -71,18 +71,10 @@ class FrameLayer(Layer):
             places: Which.
             shrink: One of `shrinks`.
 
-        Yields:
+        Returns:
             RGB, or None for a place that no frame covers.
-
-        Raises:
-            BrokenTileError: If one cannot be decoded.
         """
-        for place in places:
-            stream = self._stream(place)
-            try:
-                yield self._codec.decode(stream, self.tile, shrink) if stream else None
-            except BROKEN as error:
-                raise BrokenTileError(place) from error
+        return decoded(self._codec, ((place, self._stream(place)) for place in places), self.tile, shrink)
 
     def content(self) -> Iterator[bytes | None]:
         """The frames as they are stored, in the order of their places.

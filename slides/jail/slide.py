@@ -72,7 +72,7 @@ class JailedSlide(Slide):
             RGB [n, wanted.height, wanted.width, 3], or `out`.
         """
         self._require_open()
-        spans = [plan.whole.width * plan.whole.height for plan in self._planned(regions, wanted)]
+        spans = [one.whole.width * one.whole.height for one in self._planned(regions, wanted)]
         if not spans:
             return np.empty((0, wanted.height, wanted.width, 3), np.uint8) if out is None else out
         request = {"do": "tiles", "regions": [_corners(each) for each in regions], "wanted": _sides(wanted)}
