@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,9 +44,14 @@ def opened(address: Address) -> JailedSlide:
     return slide
 
 
-def handles() -> int:
+def handles() -> set[tuple[str, str]]:
+    """Open files by number and by what they lead to: what threads of other tests close meanwhile does not count."""
     gc.collect()
-    return len(list(Path("/proc/self/fd").iterdir()))
+    found = set()
+    for handle in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # the one that lists them
+            found.add((handle.name, str(handle.readlink())))
+    return found
 
 
 def kill(slide: JailedSlide, how: int) -> None:
@@ -75,7 +81,7 @@ def test_nothing_stays_open_where_no_child_can_be_started(address: Address, monk
         for _ in range(3):
             with pytest.raises(SlideError, match="cannot be started"):
                 open_slide(address)
-    assert handles() == before
+    assert handles() <= before
     open_slide(address).close()
 
 
@@ -136,7 +142,7 @@ def test_whoever_waits_for_a_child_that_dies_hears_of_its_death(address: Address
         assert heard == ["SlideCrashedError: the slide crashed the process that decodes it: signal 9"] * 8
         assert np.array_equal(slide.read(SPOT), expected)
     keeper.clear()
-    assert handles() == before
+    assert handles() <= before
 
 
 def test_a_cell_is_cleaned_up_by_whoever_leaves_it_last(address: Address) -> None:
