@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from foundation import (
     list_encoders,
     load_encoder,
 )
+from foundation.checkpoint import load_exactly, read_state
 from foundation.encoders import builtin
 from foundation.testing import TINY_PAIR, TINY_TIMM, EncoderConformance, write_tiny_pair, write_tiny_timm
-from foundation.torch_encoder import TorchEncoder, load_exactly, read_state
+from foundation.torch_encoder import TorchEncoder
 from foundation.weights import locate
 
 WRITES_A_FILE = b"cbuiltins\nexec\n(S\"open({path!r}, 'w').close()\"\ntR."
@@ -217,6 +219,14 @@ def test_wrapped_and_half_precision_checkpoints_load(tmp_path: Path, timm_weight
     assert np.abs(wrapped.encode(tiles) - plain.encode(tiles)).max() < 0.05
     assert wrapped.weights_digest != plain.weights_digest
     assert wrapped.preprocessing_digest == plain.preprocessing_digest
+
+
+def test_a_checkpoint_may_keep_the_arguments_of_its_training(tmp_path: Path, timm_weights: Path) -> None:
+    student = {"student": {"head": torch.ones(1)}, "args": argparse.Namespace(arch="vit_small", epochs=100)}
+    torch.save(student | {"teacher": load_file(timm_weights)}, tmp_path / "training.pth")
+    tiles = np.random.default_rng(3).integers(0, 256, (1, 160, 160, 3), np.uint8)
+    wrapped, plain = (load_encoder(TINY_TIMM, path) for path in (tmp_path / "training.pth", timm_weights))
+    assert np.array_equal(wrapped.encode(tiles), plain.encode(tiles))
 
 
 def test_torchvision_imports_in_a_fresh_process() -> None:

@@ -14,9 +14,10 @@ from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from foundation.checkpoint import load_exactly, read_state
 from foundation.errors import RegistryError, WeightsMismatchError
 from foundation.spec import EncoderSpec
-from foundation.torch_encoder import TorchEncoder, load_exactly, read_state
+from foundation.torch_encoder import TorchEncoder
 from foundation.torchvision_shim import import_beside
 from foundation.weights import locate
 

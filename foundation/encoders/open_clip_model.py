@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from foundation.checkpoint import as_scale, load_exactly, read_state
 from foundation.errors import ContractError, MissingWeightsError, UnknownEncoderError, WeightsMismatchError
 from foundation.registry import nearest
 from foundation.spec import EncoderSpec, Triple
-from foundation.torch_encoder import TorchEncoder, as_scale, load_exactly, one_thread, read_state
+from foundation.torch_encoder import TorchEncoder, one_thread
 from foundation.torchvision_shim import import_beside
 from foundation.weights import locate
 

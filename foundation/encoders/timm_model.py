@@ -8,10 +8,11 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from foundation.checkpoint import load_exactly, read_state
 from foundation.errors import ContractError, UnknownEncoderError
 from foundation.registry import nearest
 from foundation.spec import EncoderSpec, Triple
-from foundation.torch_encoder import TorchEncoder, load_exactly, read_state
+from foundation.torch_encoder import TorchEncoder
 from foundation.torchvision_shim import import_beside
 from foundation.weights import locate
 
