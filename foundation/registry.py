@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import difflib
 import functools
-import tomllib
 from collections.abc import Callable, Iterable
-from dataclasses import fields
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from foundation.encoder import Encoder
-from foundation.errors import RegistryError, UnknownEncoderError
+from foundation.errors import UnknownEncoderError
 from foundation.spec import EncoderSpec
+from foundation.table import STATED, read_document, read_rows, require_possible
 
 Loader = Callable[[str, "Path | None", "EncoderSpec | None"], Encoder]
 """(key, weights or None, row of the table or None) -> encoder."""
@@ -26,8 +25,6 @@ FAMILIES = {
     "open_clip": "foundation.encoders.open_clip_model:load",
 }
 """Loaders by family, imported on first use. Other distributions add theirs as entry points `oncoscope.encoders`."""
-
-_KINDS = {"str": str, "int": int, "bool": bool, "str | None": str}
 
 
 def list_encoders() -> tuple[EncoderSpec, ...]:
@@ -100,45 +97,12 @@ def read_registry(text: str) -> tuple[EncoderSpec, ...]:
     """Read a table of encoders strictly.
 
     Args:
-        text: TOML with `[[encoder]]` tables.
+        text: TOML with `[[encoder]]` tables and a table `[norm]` of normalisations that they name.
 
     Returns:
         One spec a table.
-
-    Raises:
-        RegistryError: If the text is not TOML, a key is unknown, missing, of another kind, or given twice.
     """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RegistryError(f"The table of encoders is not TOML: {error}.") from error
-    rows = document.get("encoder")
-    if set(document) != {"encoder"} or not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise RegistryError("The table of encoders holds [[encoder]] tables and nothing else.")
-    specs = tuple(_spec(row) for row in rows)
-    if len({spec.key for spec in specs}) != len(specs):
-        raise RegistryError("Two encoders of the table have the same key.")
+    specs = read_rows(EncoderSpec, read_document(text, frozenset({"encoder"}))["encoder"], STATED)
+    for spec in specs:
+        require_possible(spec)
     return specs
-
-
-def _spec(row: dict[str, Any]) -> EncoderSpec:
-    kinds = {field.name: str(field.type) for field in fields(EncoderSpec)}
-    optional = {name for name, kind in kinds.items() if kind.endswith("None")}
-    wrong = (set(row) - set(kinds)) | (set(kinds) - set(row) - optional)
-    wrong |= {name for name in set(row) & set(kinds) if not _fits(row[name], kinds[name])}
-    if wrong:
-        raise RegistryError(
-            f"Encoder {row.get('key', '?')!r} of the table is not well formed at: {', '.join(sorted(wrong))}."
-        )
-    values: dict[str, Any] = {name: row.get(name) for name in kinds}
-    for name, value in values.items():
-        values[name] = tuple(value) if isinstance(value, list) else value
-    return EncoderSpec(**values)
-
-
-def _fits(value: object, kind: str) -> bool:
-    """Whether a TOML value is of the kind that a field wants."""
-    if kind in _KINDS:
-        return type(value) is _KINDS[kind]
-    numbers = isinstance(value, list) and all(type(item) in {int, float} for item in value)
-    return numbers and (kind != "Triple" or len(cast("list[float]", value)) == 3)
