@@ -20,29 +20,39 @@ _WRAPPERS = ("teacher", "state_dict", "model")
 _PARALLEL = "module."
 
 
-def read_state(path: Path, sha256: str | None) -> tuple[dict[str, Tensor], str]:
+def read_state(path: Path, sha256: str | None, key: str = "", prefix: str = "") -> tuple[dict[str, Tensor], str]:
     """Read a checkpoint of plain tensors; nothing that stands in it is run.
 
     Args:
         path: A safetensors file, or a torch checkpoint.
         sha256: The digest it must have, checked before anything is unpacked; None where any will do.
+        key: Under which the tensors stand; empty for the top, or where training scripts put them.
+        prefix: What names begin with; tensors without it are left out.
 
     Returns:
-        Tensors by name (without the prefix of data-parallel training) in float32 where they are floating, and the
-        file's SHA-256.
+        Tensors by name (without that prefix, nor that of data-parallel training) in float32 where they are floating,
+        and the file's SHA-256.
 
     Raises:
-        WeightsMismatchError: If the digest differs or the file is no plain checkpoint.
+        WeightsMismatchError: If the digest differs or the file is no plain checkpoint, or not one of that kind.
     """
     with path.open("rb") as file:
         digest = checked_digest(file, sha256)
         state: object = _read(file)
-    for wrapper in _WRAPPERS:
+    for wrapper in (key,) if key else _WRAPPERS:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     if not isinstance(state, Mapping) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise WeightsMismatchError("The weights file is a file of torch, but not a checkpoint of named tensors.")
-    return {str(k).removeprefix(_PARALLEL): v.float() if v.is_floating_point() else v for k, v in state.items()}, digest
+    plain = {str(name).removeprefix(_PARALLEL): tensor for name, tensor in state.items()}
+    chosen = {
+        n.removeprefix(prefix): t.float() if t.is_floating_point() else t
+        for n, t in plain.items()
+        if n.startswith(prefix)
+    }
+    if not chosen:
+        raise WeightsMismatchError("The weights file has none of the tensors of the network that is needed.")
+    return chosen, digest
 
 
 def _read(file: BufferedReader) -> object:
@@ -82,7 +92,7 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], key: str) -> No
         )
     if not all(bool(torch.isfinite(t).all()) for t in state.values() if t.is_floating_point()):
         raise WeightsMismatchError(f"The weights of {key!r} hold values that are not numbers.")
-    module.load_state_dict(dict(state), strict=True)
+    module.load_state_dict(dict(state), strict=True, assign=True)
 
 
 def as_scale(logarithm: Tensor) -> float:

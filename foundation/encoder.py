@@ -31,7 +31,7 @@ class Encoder(Protocol):
         """Encode a batch; may be called from several threads at once.
 
         Args:
-            tiles: RGB tiles [B, px, px, 3].
+            tiles: RGB tiles [B, tile_px, tile_px, 3].
 
         Returns:
             Features [B, dim].

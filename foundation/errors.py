@@ -5,6 +5,7 @@
     FoundationError
     ├── RegistryError            a table of encoders or of words that is not well formed
     ├── UnknownEncoderError      no encoder of that name; the message gives the nearest names
+    ├── UnsupportedEncoderError  known by name, but needs a package that is not here, or the code of strangers
     ├── MissingWeightsError      no weights, and they are never made up
     ├── WeightsMismatchError     another checksum, another architecture, or no plain checkpoint
     ├── ContractError            tiles, embeddings and encoder do not belong together
@@ -27,6 +28,10 @@ class RegistryError(FoundationError):
 
 class UnknownEncoderError(FoundationError):
     """There is no encoder of that name."""
+
+
+class UnsupportedEncoderError(FoundationError):
+    """The encoder is known by name and cannot be run here."""
 
 
 class MissingWeightsError(FoundationError):

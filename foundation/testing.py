@@ -55,9 +55,9 @@ class EncoderConformance:
             encoder: Says how large they are.
 
         Returns:
-            [count, px, px, 3].
+            [count, tile_px, tile_px, 3].
         """
-        side = encoder.spec.px
+        side = encoder.spec.tile_px
         coarse = np.random.default_rng(5).integers(0, 256, (self.count, 8, 8, 3), np.uint8)
         return np.ascontiguousarray(coarse.repeat(-(-side // 8), 1).repeat(-(-side // 8), 2)[:, :side, :side])
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foundation.errors import ContractError
+from foundation.preprocessing import prepared
 from foundation.spec import EncoderSpec
 
 
@@ -41,19 +41,12 @@ class TorchEncoder:
         """What the network sees.
 
         Args:
-            tiles: RGB tiles [B, px, px, 3].
+            tiles: RGB tiles [B, tile_px, tile_px, 3].
 
         Returns:
             Normalised images [B, 3, px, px], float32, channels last in memory.
-
-        Raises:
-            ContractError: If the tiles have another shape or kind.
         """
-        side = self.spec.px
-        if tiles.dtype != np.uint8 or tiles.ndim != 4 or tiles.shape[1:] != (side, side, 3):
-            raise ContractError(
-                f"Encoder {self.spec.key!r} takes RGB tiles of {side} x {side} bytes, not {tiles.dtype} {tiles.shape}."
-            )
+        tiles = prepared(tiles, self.spec)
         images = torch.from_numpy(np.require(tiles, requirements=["C", "W"])).permute(0, 3, 1, 2)
         return torch.addcmul(self._shift, images, self._scale)
 
@@ -61,7 +54,7 @@ class TorchEncoder:
         """Encode a batch; may be called from several threads at once.
 
         Args:
-            tiles: RGB tiles [B, px, px, 3].
+            tiles: RGB tiles [B, tile_px, tile_px, 3].
 
         Returns:
             Features [B, dim].
