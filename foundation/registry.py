@@ -13,8 +13,9 @@ from typing import cast
 
 from foundation.encoder import Encoder
 from foundation.errors import UnknownEncoderError
+from foundation.slide_spec import SlideEncoderSpec
 from foundation.spec import EncoderSpec
-from foundation.table import STATED, read_document, read_rows, require_possible
+from foundation.table import STATED, read_document, read_rows, require_possible, require_sound
 
 Loader = Callable[[str, "Path | None", "EncoderSpec | None"], Encoder]
 """(key, weights or None, row of the table or None) -> encoder."""
@@ -31,9 +32,18 @@ def list_encoders() -> tuple[EncoderSpec, ...]:
     """The encoders that are known by name; loads no weights and no torch.
 
     Returns:
-        One spec for each table of `registry.toml`, in its order.
+        One spec for each `[[encoder]]` of `registry.toml`, in its order.
     """
-    return _table()
+    return _table()[0]
+
+
+def list_slide_encoders() -> tuple[SlideEncoderSpec, ...]:
+    """The slide encoders that are known by name; loads no weights and no torch.
+
+    Returns:
+        One spec for each `[[slide_encoder]]` of `registry.toml`, in its order.
+    """
+    return _table()[1]
 
 
 def load_encoder(key: str, weights: Path | None = None) -> Encoder:
@@ -89,20 +99,25 @@ def _resolve(target: str) -> Loader:
 
 
 @functools.cache
-def _table() -> tuple[EncoderSpec, ...]:
+def _table() -> tuple[tuple[EncoderSpec, ...], tuple[SlideEncoderSpec, ...]]:
     return read_registry(files("foundation").joinpath("registry.toml").read_text(encoding="utf-8"))
 
 
-def read_registry(text: str) -> tuple[EncoderSpec, ...]:
+def read_registry(text: str) -> tuple[tuple[EncoderSpec, ...], tuple[SlideEncoderSpec, ...]]:
     """Read a table of encoders strictly.
 
     Args:
-        text: TOML with `[[encoder]]` tables and a table `[norm]` of normalisations that they name.
+        text: TOML with `[[encoder]]` and `[[slide_encoder]]` tables and a table `[norm]` of normalisations that the
+            first name.
 
     Returns:
-        One spec a table.
+        One spec a table: the encoders of tiles, and those of slides.
     """
-    specs = read_rows(EncoderSpec, read_document(text, frozenset({"encoder"}))["encoder"], STATED)
+    document = read_document(text)
+    specs = read_rows(EncoderSpec, document.get("encoder", []), STATED)
+    slides = read_rows(SlideEncoderSpec, document.get("slide_encoder", []))
     for spec in specs:
         require_possible(spec)
-    return specs
+    for slide in slides:
+        require_sound(slide, {spec.key for spec in specs})
+    return specs, slides

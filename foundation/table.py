@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Final, TypeVar, cast
 
 from foundation.errors import RegistryError
+from foundation.slide_spec import COORDS, SlideEncoderSpec
 from foundation.spec import POOLINGS, PRECISIONS, EncoderSpec
 
 STATED: Final = frozenset({"pooling", "licence_source"})
 """A row of ours says these, although an encoder of the user's need not."""
-SCHEMES: Final = ("wheel:", "hf:", "url:", "package:")
+SCHEMES: Final = ("wheel:", "hf:", "url:", "package:", "builtin")
+KINDS: Final = frozenset({"encoder", "slide_encoder"})
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic")
 KWARGS: Final[Mapping[str, type | tuple[str, ...]]] = {
     "img_size": int,
@@ -40,12 +42,11 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 Row = TypeVar("Row")
 
 
-def read_document(text: str, kinds: frozenset[str]) -> dict[str, Any]:
+def read_document(text: str) -> dict[str, Any]:
     """Read a document that holds arrays of tables and a table of normalisations.
 
     Args:
         text: TOML.
-        kinds: Names of the arrays; each must be there.
 
     Returns:
         The document, with `norm` of each row replaced by `mean` and `std`.
@@ -58,11 +59,9 @@ def read_document(text: str, kinds: frozenset[str]) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise RegistryError(f"The table of encoders is not TOML: {error}.") from error
     norms = document.pop("norm", {})
-    whole = set(document) == kinds and all(_is_rows(rows) for rows in document.values()) and isinstance(norms, dict)
+    whole = set(document) <= KINDS and all(_is_rows(rows) for rows in document.values()) and isinstance(norms, dict)
     if not whole:
-        raise RegistryError(
-            f"The table of encoders holds {' and '.join(f'[[{k}]]' for k in sorted(kinds))} tables only."
-        )
+        raise RegistryError("The table of encoders holds [[encoder]] and [[slide_encoder]] tables and nothing else.")
     return {kind: [_normalised(row, norms) for row in rows] for kind, rows in document.items()}
 
 
@@ -172,6 +171,25 @@ def require_possible(spec: EncoderSpec) -> None:
     if not wrong and spec.px != (spec.crop or spec.resize or spec.tile_px):
         wrong = {"px"}
     require(spec.key, wrong)
+
+
+def require_sound(spec: SlideEncoderSpec, tile_encoders: Container[str]) -> None:
+    """Refuse a slide encoder whose fields contradict each other or name what nobody knows.
+
+    Args:
+        spec: As it was read.
+        tile_encoders: Keys of the encoders of the table.
+    """
+    digest = spec.weights_sha256
+    checks = {
+        "source": spec.source.startswith(SCHEMES),
+        "weights_sha256": digest is None or _DIGEST.fullmatch(digest) is not None,
+        "tile_encoders": all(key in tile_encoders for key in spec.tile_encoders),
+        "tile_columns": not spec.tile_columns or spec.tile_columns < spec.tile_dim,
+        "mpp": all(mpp > 0 for mpp in spec.mpp),
+        "coords": spec.coords in COORDS,
+    }
+    require(spec.key, {name for name, good in checks.items() if not good})
 
 
 def _are_known(given: Mapping[str, object], known: Mapping[str, type | tuple[str, ...]]) -> bool:
