@@ -17,6 +17,8 @@ from torch import Tensor
 from foundation.errors import RegistryError, WeightsMismatchError
 
 State = dict[str, Tensor]
+LORA_ALPHA = 16
+"""Of CRISP, the one network here that is published so: changes are divided by their rank and multiplied by this."""
 _PART = re.compile(r"(.*)#(\d)")
 """A tensor that is one of several to be joined: the name of the whole, and its place."""
 
@@ -95,6 +97,18 @@ def _later_merging(state: State) -> State:
     return {pattern.sub(lambda found: f"layers.{int(found[1]) + 1}.downsample.", n): t for n, t in state.items()}
 
 
+def _merged(state: State) -> State:
+    """Low-rank changes (Hu et al., arXiv:2106.09685) as the library peft keeps them, added to what they change."""
+    found = dict(state)
+    for name in state:
+        layer, marker, _ = name.partition(".lora_A.")
+        other, weight = f"{layer}.lora_B.default.weight", f"{layer}.weight"
+        if marker and other in found and weight in found:
+            down, up = found.pop(name), found.pop(other)
+            found[weight] = found[weight] + LORA_ALPHA / len(down) * (up @ down)
+    return found
+
+
 def _clip_projections(state: State) -> State:
     """A linear layer holds its matrix the other way round from a bare one."""
     turned = {"visual_projection.weight": "visual.proj", "text_projection.weight": "text_projection"}
@@ -169,7 +183,13 @@ CONVENTIONS = {
         r"(text|vision)_model\.embeddings\.position_ids$",
         _clip_projections,
     ),
+    "keep": Convention(
+        ((r"^(visual\.blocks\.\d+\.ls\d)\.weight$", r"\1.gamma"),),
+        r"text\.embeddings\.position_ids$",
+    ),
+    "lora": Convention(((r"^base_model\.model\.", ""), (r"\.base_layer\.", ".")), finish=_merged),
+    "biomedclip": Convention((), r"text\.transformer\.(embeddings\.position_ids$|pooler\.)"),
     "swin": Convention((), r".*\.(attn_mask|relative_position_index)$", _later_merging),
 }
-"""What publishers call their tensors: Meta's DINOv2; transformers' Dinov2Model, ViTModel and CLIPModel; timm's Swin,
-old or new, whose buffers follow from its shape."""
+"""What publishers call their tensors: Meta's DINOv2; transformers' Dinov2Model, ViTModel and CLIPModel; two pairs with
+BERT; peft's changes of a network, beside it; timm's Swin, old or new, whose buffers follow from its shape."""

@@ -24,6 +24,14 @@ FAMILIES = {
     "builtin": "foundation.encoders.builtin:load",
     "timm": "foundation.encoders.timm_model:load",
     "open_clip": "foundation.encoders.open_clip_model:load",
+    "bert_pair": "foundation.encoders.bert_pair:load",
+    "mettle": "foundation.encoders.mettle:load",
+    "conch": "foundation.encoders.outside:load",
+    "musk": "foundation.encoders.outside:load",
+    "gemma": "foundation.encoders.outside:load",
+    "kronos": "foundation.encoders.outside:load",
+    "seal": "foundation.encoders.outside:load",
+    "transformers": "foundation.encoders.outside:load",
 }
 """Loaders by family, imported on first use. Other distributions add theirs as entry points `oncoscope.encoders`."""
 

@@ -31,6 +31,7 @@ KWARGS: Final[Mapping[str, type | tuple[str, ...]]] = {
     "mlp_layer": ("SwiGLUPacked",),
     "act_layer": ("SiLU",),
     "embed_layer": ("ConvStem",),
+    "norm_layer": ("LayerNorm1e-12",),
 }
 """What an architecture may be built with. Strings name layers that the loaders know; nothing is imported by name."""
 TEXT: Final[Mapping[str, type | tuple[str, ...]]] = {

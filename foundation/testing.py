@@ -11,7 +11,9 @@ tile is in, pixels of another size taken without a word.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+import zlib
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,24 @@ class EncoderConformance:
         for digest in (encoder.weights_digest, encoder.preprocessing_digest):
             np.testing.assert_equal(len(digest), HEX_DIGITS)
             int(digest, 16)
+
+
+def made_tensor(name: str, shape: Sequence[int]) -> NDArray[np.float32]:
+    """Numbers that are the same on every machine and for ever: they come of whole numbers, not of a generator.
+
+    Args:
+        name: Other names give other numbers.
+        shape: Of the tensor.
+
+    Returns:
+        Numbers of -0.3 to 0.3; of 0.2 to 0.8 where the name says that they are variances.
+    """
+    count = np.arange(math.prod(shape), dtype=np.uint64) + np.uint64(zlib.crc32(name.encode()))
+    spread = (count * np.uint64(2654435761) % np.uint64(2**32)).astype(
+        np.float64
+    ) / 2**32  # golden ratio: evenly spread
+    half = 0.5 if name.endswith("running_var") else 0.0
+    return np.asarray((spread - 0.5) * 0.6 + half, np.float32).reshape(tuple(shape))
 
 
 TINY_TIMM = "timm:test_vit"
