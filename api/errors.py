@@ -27,7 +27,14 @@ from typing import Any, Final
 
 from api import NOTICE
 from biomarkers.errors import BiomarkerError, CardError, GateError, ManifestError, UnknownBiomarkerError
-from foundation.errors import FoundationError, MissingWeightsError, PromptError, UnknownEncoderError
+from foundation.errors import (
+    FoundationError,
+    LicenceError,
+    MissingWeightsError,
+    PromptError,
+    UnknownEncoderError,
+    UnsupportedEncoderError,
+)
 from mil.errors import MilError
 from slides.errors import SlideError, SlideNotFoundError
 from tiling.errors import (
@@ -122,6 +129,8 @@ STATUS: Final[dict[type[Exception], int]] = {
     UnknownEncoderError: 422,
     PromptError: 422,
     MissingWeightsError: 503,
+    UnsupportedEncoderError: 501,
+    LicenceError: 403,
     MilError: 500,
     BiomarkerError: 500,
     UnknownBiomarkerError: 422,

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.access import allow
 from api.database import Database
 from api.folder import DataFolder
 from api.jobs import JobStore
@@ -26,7 +27,7 @@ class Service:
 
     @classmethod
     def start(cls, settings: Settings) -> Service:
-        """Open everything, making what is missing.
+        """Open everything, making what is missing, and tell this process what it may do with encoders.
 
         Args:
             settings: Where things are.
@@ -34,6 +35,7 @@ class Service:
         Returns:
             The service; close its database when done.
         """
+        allow(settings)
         folder = DataFolder.make(settings.data_dir)
         database = Database(settings.database)
         jobs = JobStore(database, settings.lease_seconds, settings.max_attempts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -40,6 +40,12 @@ class Settings(BaseSettings):
     """How often an idle worker looks for a job; one short query."""
     max_attempts: PositiveInt = 3
     """A job that took three workers down with it is given up: it is the slide, not chance."""
+    weights: Path | None = None
+    """Folder of weights that users have themselves, `<folder>/<key>/<file>`; see `oncoscope doctor`."""
+    online: bool = False
+    """Whether weights may be fetched from the Hugging Face hub; nothing else ever uses the network by itself."""
+    policy: Literal["research", "commercial"] = "research"
+    """`commercial` refuses encoders whose licence is not known to allow commercial use."""
     cache_dir: Path | None = None
     """Where the demonstration slide is kept; None is the user's cache folder."""
     xdg_cache_home: Annotated[Path | None, Field(validation_alias="XDG_CACHE_HOME")] = None

@@ -6,6 +6,7 @@
     ├── RegistryError            a table of encoders or of words that is not well formed
     ├── UnknownEncoderError      no encoder of that name; the message gives the nearest names
     ├── UnsupportedEncoderError  known by name, but needs a package that is not here, or the code of strangers
+    ├── LicenceError             the policy of this installation does not allow the encoder's licence
     ├── MissingWeightsError      no weights, and they are never made up
     ├── WeightsMismatchError     another checksum, another architecture, or no plain checkpoint
     ├── ContractError            tiles, embeddings and encoder do not belong together
@@ -32,6 +33,10 @@ class UnknownEncoderError(FoundationError):
 
 class UnsupportedEncoderError(FoundationError):
     """The encoder is known by name and cannot be run here."""
+
+
+class LicenceError(FoundationError):
+    """The licence of an encoder does not allow what this installation is for."""
 
 
 class MissingWeightsError(FoundationError):

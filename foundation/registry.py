@@ -11,11 +11,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
+from foundation.access import Access, chosen
 from foundation.encoder import Encoder
-from foundation.errors import UnknownEncoderError
+from foundation.errors import UnknownEncoderError, UnsupportedEncoderError
+from foundation.licence import require_allowed
+from foundation.readiness import obstacle
 from foundation.slide_spec import SlideEncoderSpec
 from foundation.spec import EncoderSpec
 from foundation.table import STATED, read_document, read_rows, require_possible, require_sound
+from foundation.weights import locate, pinned
 
 Loader = Callable[[str, "Path | None", "EncoderSpec | None"], Encoder]
 """(key, weights or None, row of the table or None) -> encoder."""
@@ -54,13 +58,14 @@ def list_slide_encoders() -> tuple[SlideEncoderSpec, ...]:
     return _table()[1]
 
 
-def load_encoder(key: str, weights: Path | None = None) -> Encoder:
+def load_encoder(key: str, weights: Path | None = None, access: Access | None = None) -> Encoder:
     """Load an encoder with its weights; weights are never random.
 
     Args:
-        key: A name of `list_encoders`, `timm:<arch>` or `open_clip:<arch>`.
+        key: A name of `list_encoders`, `timm:<arch>`, `open_clip:<arch>`, or `<family>:<arch>` of a plug-in.
         weights: A file of weights, or for open_clip a folder with `open_clip_config.json` beside them. None looks where
-            the table says.
+            `foundation.weights` says.
+        access: Where to look, and what the encoder is for; None for what the process was configured with.
 
     Returns:
         The encoder, ready to be called from several threads.
@@ -68,15 +73,43 @@ def load_encoder(key: str, weights: Path | None = None) -> Encoder:
     Raises:
         UnknownEncoderError: If nothing has that name.
     """
+    access = access or chosen()
     rows = {spec.key: spec for spec in list_encoders()}
     spec = rows.get(key)
     family, _, arch = key.partition(":")
     name = spec.family if spec else family
     target = _families().get(name)
-    if target is None or not (spec or arch):
+    if spec is None and (target is None or not arch):
         near = nearest(key, [*rows, *(f"{name}:<arch>" for name in FAMILIES if name not in rows)])
         raise UnknownEncoderError(f"There is no encoder named {key[:80]!r}; {near}.")
-    return target()(key, weights, spec)
+    if spec is not None:
+        spec, weights = _prepared(spec, weights, access)
+    encoder = cast("Callable[[], Loader]", target)()(key, weights, spec)
+    require_allowed(encoder.spec, access.policy)  # one without a row says only now whose it is
+    return encoder
+
+
+def _prepared(spec: EncoderSpec, weights: Path | None, access: Access) -> tuple[EncoderSpec, Path]:
+    """Refuse what cannot or must not run before anything is fetched, then find the weights.
+
+    Raises:
+        UnsupportedEncoderError: If it needs what is not here, or code of strangers.
+    """
+    require_allowed(spec, access.policy)
+    lacks = obstacle(spec, _families())
+    if lacks is not None:
+        raise UnsupportedEncoderError(lacks.detail)
+    path = weights if weights is not None else locate(spec.key, None, spec, access)
+    return pinned(spec, path), path
+
+
+def known_families() -> frozenset[str]:
+    """Families of encoders that there is a loader for.
+
+    Returns:
+        Ours and those of plug-ins.
+    """
+    return frozenset(_families())
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> str:

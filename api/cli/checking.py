@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 from api import NOTICE, catalogue
+from api.cli.encoder_report import encoder_table, known_encoders
 from api.cli.reply import FAILED, OK, Reply
 from api.errors import BadRequestError
 from api.stores import is_store
+
+DOCTOR: Final = "`oncoscope doctor` says what the others lack."
 
 
 def encoders(_arguments: argparse.Namespace) -> Reply:
@@ -18,12 +22,8 @@ def encoders(_arguments: argparse.Namespace) -> Reply:
     Returns:
         The reply.
     """
-    known = catalogue.encoders()
-    lines = [
-        f"{row['key']:24} {row['dim']:5d} features, {row['px']} px, {_scales(row['mpp'])}, {row['licence']}"
-        for row in known
-    ]
-    return Reply({"encoders": known}, "\n".join(lines))
+    known = known_encoders()
+    return Reply(known, "\n".join([*encoder_table(known), DOCTOR]))
 
 
 def biomarkers(_arguments: argparse.Namespace) -> Reply:
@@ -79,8 +79,3 @@ def check(path: Path | str) -> tuple[str, list[str]]:
     if isinstance(path, Path) and (path / "report.json").is_file():
         return "result", verify_result(path)
     raise BadRequestError("neither a store nor a result stands at this place")
-
-
-def _scales(mpp: list[float]) -> str:
-    """The scales an encoder is meant for."""
-    return f"{', '.join(f'{scale:g}' for scale in mpp)} um/px" if mpp else "any scale"

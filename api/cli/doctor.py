@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from api import VERSION
+from api.cli.encoder_report import encoder_lines, known_encoders
 from api.cli.reply import FAILED, OK, Reply
 from api.settings import Settings
 
@@ -41,16 +42,18 @@ class Finding:
 
 
 def doctor(_arguments: argparse.Namespace) -> Reply:
-    """Check this installation.
+    """Check this installation; an encoder that cannot run here is no fault of it.
 
     Returns:
         The reply; its status is 1 if something needed is missing.
     """
     findings = [_safely(check) for check in CHECKS]
     healthy = all(finding.state != "fail" for finding in findings)
-    document = {"ok": healthy, "checks": [asdict(finding) for finding in findings]}
+    known = known_encoders()
+    document = {"ok": healthy, "checks": [asdict(finding) for finding in findings], **known}
     lines = [f"{finding.state:5}{finding.name:12}{finding.detail}" for finding in findings]
     lines += [f"     {finding.name}: {finding.advice}" for finding in findings if finding.advice]
+    lines += encoder_lines(known)
     complaint = "" if healthy else "something that the work needs is missing"
     return Reply(document, "\n".join(lines), OK if healthy else FAILED, complaint)
 
@@ -158,8 +161,8 @@ def _folders() -> Finding:
     places = {"--out": Path(), "service": settings.data_dir, "demo slide": settings.cache, "quarantine": deaths}
     refused = [name for name, path in places.items() if not _can_be_written(path)]
     detail = (
-        f"written are only --out folders, {settings.data_dir} (service), the demo slide in the user's cache and, for "
-        f"--untrusted slides that crash their decoder, {deaths} (quarantine)"
+        f"written are only --out folders, {settings.data_dir} (service), the demo slide in the user's cache, "
+        f"weights in the hub's cache with --online and, for --untrusted slides that crash their decoder, {deaths} (quarantine)"
     )
     advice = f"cannot be written now: {', '.join(refused)}" if refused else ""
     return Finding("folders", "warn" if refused else "ok", detail, advice)

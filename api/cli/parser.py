@@ -62,6 +62,11 @@ def _late(target: str) -> Command:
     module, _, name = target.partition(":")
 
     def run(arguments: argparse.Namespace) -> Reply:
+        if hasattr(arguments, "policy"):  # a command that loads encoders
+            from api.access import allow
+            from api.settings import Settings
+
+            allow(Settings(), online=arguments.online, policy=arguments.policy)
         command: Command = getattr(import_module(f"api.cli.{module}"), name)
         return command(arguments)
 
@@ -89,6 +94,14 @@ def _out(parser: argparse.ArgumentParser) -> None:
     """Where results go."""
     parser.add_argument(
         "--out", type=Path, required=True, metavar="DIR", help="folder for the results; made where missing"
+    )
+
+
+def _access(parser: argparse.ArgumentParser) -> None:
+    """Where weights may come from, and what encoders may be used for."""
+    parser.add_argument("--online", action="store_true", help="fetch weights that are lacking from the hub")
+    parser.add_argument(
+        "--policy", choices=("commercial", "research"), help="refuse encoders whose licence does not allow it"
     )
 
 
@@ -130,6 +143,7 @@ def _stages(commands: Commands) -> None:
     embed.add_argument(
         "--mpp", type=float, action="append", metavar="UM", help="scale of the tiles in um/px; may be repeated"
     )
+    _access(embed)
     embed.add_argument("--one-pass", action="store_true", help="encode tiles where they are cut, in the same pass")
     _workers(embed)
 
@@ -183,12 +197,14 @@ def _results(commands: Commands) -> None:
     score.add_argument(
         "--biomarker", required=True, metavar="NAME", help="see `oncoscope biomarkers`, or a card of your own"
     )
+    _access(score)
     cohort = _command(commands, "cohort", "scoring:cohort", "score every slide of a table")
     cohort.add_argument("manifest", metavar="MANIFEST.csv", type=Path, help="columns slide, path, patient, mpp0")
     _out(cohort)
     cohort.add_argument(
         "--biomarker", required=True, metavar="NAME", help="see `oncoscope biomarkers`, or a card of your own"
     )
+    _access(cohort)
     _workers(cohort)
     cohort.add_argument("--gpu", action="store_true", help="score on workers with a GPU only")
     ask = _command(commands, "ask", "asking:ask", "ask a slide with words")
@@ -235,6 +251,6 @@ def _cluster(commands: Commands) -> None:
 
 def _knowledge(commands: Commands) -> None:
     """Commands that say what is there."""
-    _command(commands, "encoders", "checking:encoders", "list the encoders with their licences")
+    _access(_command(commands, "encoders", "checking:encoders", "list the encoders with their licences"))
     _command(commands, "biomarkers", "checking:biomarkers", "list the biomarkers with their intended use")
-    _command(commands, "doctor", "doctor:doctor", "check this installation and say what to do")
+    _access(_command(commands, "doctor", "doctor:doctor", "check this installation and say what to do"))

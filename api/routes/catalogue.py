@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from api import catalogue
 from api.schemas import Biomarkers, Encoders
+from foundation.access import chosen
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
@@ -18,5 +19,5 @@ def biomarkers() -> Biomarkers:
 
 @router.get("/encoders")
 def encoders() -> Encoders:
-    """List the encoders that are known by name, with their licences."""
-    return Encoders(encoders=catalogue.encoders())
+    """List the encoders that are known by name, with their licences, and whether they can run here."""
+    return Encoders(encoders=catalogue.encoders(chosen()))
