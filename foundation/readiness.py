@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import Final, Literal
 
 from packaging.requirements import Requirement
 
@@ -14,6 +14,14 @@ from foundation.licence import allows, refusal
 from foundation.slide_spec import SlideEncoderSpec
 from foundation.spec import EncoderSpec
 from foundation.weights import advice, present
+
+REASONS: Final = {
+    "gemma": "is one tower of a language model, which is not taken apart here",
+    "kronos": "takes stacks of fluorescence markers, not RGB tiles",
+    "seal": "is a low-rank change of another encoder, which the package of its authors merges from the network",
+    "transformers": "has no recipe here that does without the library transformers",
+}
+"""Why rows of a family cannot be run, whatever is installed."""
 
 State = Literal["ready", "refused by policy", "needs remote code", "missing package", "no loader", "missing weights"]
 
@@ -68,11 +76,13 @@ def obstacle(spec: EncoderSpec | SlideEncoderSpec, families: Collection[str]) ->
     """
     if spec.remote_code:
         return Readiness("needs remote code", f"{spec.key!r} comes with code of strangers, which is never run here.")
+    if spec.family in REASONS:
+        return Readiness("no loader", f"Encoder {spec.key!r} {REASONS[spec.family]}.")
+    if spec.family not in families:
+        return Readiness("no loader", f"Nothing here loads encoders of the family {spec.family!r}.")
     lacking = missing_packages(spec.requires)
     if lacking:
         return Readiness("missing package", f"{spec.key!r} needs {', '.join(lacking)}, which is not installed.")
-    if spec.family not in families:
-        return Readiness("no loader", f"Nothing here loads encoders of the family {spec.family!r}.")
     return None
 
 

@@ -176,13 +176,12 @@ def _of_encoder(spec: SlideEncoderSpec, encoder: Mapping[str, Any]) -> list[str]
     row = next((row for row in list_encoders() if row.key == key and key in spec.tile_encoders), None)
     if row is None:
         return [f"it takes those of {' or '.join(spec.tile_encoders)}, not of {key}"]
-    known = {"weights": row.weights_sha256, "preprocessing": row.preprocessing_digest, "pooling": row.pooling}
-    found = {
-        "weights": encoder["weights_digest"],
-        "preprocessing": encoder["preprocessing_digest"],
-        "pooling": encoder.get("pooling", row.pooling),
+    made = {
+        "other weights": (row.weights_sha256, encoder["weights_digest"]),
+        "another preprocessing": (row.preprocessing_digest, encoder["preprocessing_digest"]),
+        "another pooling": (row.pooling, encoder.get("pooling", row.pooling)),
     }
-    wrong = [f"the {what} of {key} is another" for what in known if known[what] not in {None, found[what]}]
+    wrong = [f"{key} made them with {what}" for what, (known, found) in made.items() if known not in {None, found}]
     for what, demanded in (("dim", spec.tile_dim or row.dim), ("px", spec.px or row.px)):
         if demanded != encoder[what]:
             wrong.append(f"the {what} of its tile encoder is {demanded}, not {encoder[what]}")

@@ -198,7 +198,9 @@ def test_a_digest_that_the_user_states_is_held(tmp_path: Path) -> None:
         load_encoder("kaiko-vits16", access=Access(folder=tmp_path))
 
 
-@pytest.mark.parametrize(("key", "why"), [("hibou_l", "code of strangers"), ("seal_conch", "not installed")])
+@pytest.mark.parametrize(
+    ("key", "why"), [("mascaret", "code of strangers"), ("musk", "not installed"), ("gemma4-e4b", "language model")]
+)
 def test_what_cannot_run_here_is_refused_before_its_weights_are_looked_for(key: str, why: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedEncoderError, match=why):
         load_encoder(key, put(tmp_path / "weights"))

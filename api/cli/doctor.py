@@ -162,7 +162,8 @@ def _folders() -> Finding:
     refused = [name for name, path in places.items() if not _can_be_written(path)]
     detail = (
         f"written are only --out folders, {settings.data_dir} (service), the demo slide in the user's cache, "
-        f"weights in the hub's cache with --online and, for --untrusted slides that crash their decoder, {deaths} (quarantine)"
+        f"weights in the hub's cache with --online and, for --untrusted slides that crash their decoder, {deaths} "
+        "(quarantine)"
     )
     advice = f"cannot be written now: {', '.join(refused)}" if refused else ""
     return Finding("folders", "warn" if refused else "ok", detail, advice)

@@ -11,7 +11,7 @@ from api.cli.reply import FAILED, WRONG_CALL, Reply
 from api.errors import BadRequestError, code_of, is_known
 from api.tasks import NOT_EVALUABLE
 from biomarkers.errors import CardError, ManifestError
-from foundation.errors import ContractError, PromptError, UnknownEncoderError
+from foundation.errors import ContractError, LicenceError, PromptError, UnknownEncoderError, UnsupportedEncoderError
 from slides import BadMppError
 from tiling import NotAStoreError, SegmenterError, SpecError
 
@@ -20,12 +20,14 @@ WRONG: Final = (
     BadRequestError,
     CardError,
     ContractError,
+    LicenceError,
     ManifestError,
     NotAStoreError,
     PromptError,
     SegmenterError,
     SpecError,
     UnknownEncoderError,
+    UnsupportedEncoderError,
 )
 """The caller can only call differently; no slide failed."""
 

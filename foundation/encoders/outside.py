@@ -17,18 +17,11 @@ from torch import Tensor, nn
 from foundation.checkpoint import load_exactly, read_state
 from foundation.errors import ContractError, UnsupportedEncoderError
 from foundation.naming import State
+from foundation.readiness import REASONS
 from foundation.spec import EncoderSpec
 from foundation.torch_encoder import TorchEncoder
 from foundation.torchvision_shim import import_beside
 from foundation.weights import locate
-
-REASONS = {
-    "gemma": "is one tower of a language model, which is not taken apart here",
-    "kronos": "takes stacks of fluorescence markers, not RGB tiles",
-    "seal": "is a low-rank change of another encoder, which the package of its authors merges from the network",
-    "transformers": "has no recipe here that does without the library transformers",
-}
-"""Why rows of a family cannot be run."""
 
 
 def load(key: str, weights: Path | None, spec: EncoderSpec | None) -> TorchEncoder:
