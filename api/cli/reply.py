@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,11 +39,19 @@ def write_reply(reply: Reply, *, as_json: bool) -> int:
         The exit status.
     """
     if as_json and reply.document is not None:
-        print(json.dumps({"notice": NOTICE, **reply.document}, indent=1), flush=True)
+        _print(json.dumps({"notice": NOTICE, **reply.document}, indent=1))
     elif reply.text and not as_json:
-        print(reply.text, flush=True)
+        _print(reply.text)
     for warning in dict.fromkeys(reply.warnings):
         print(f"oncoscope: warning: {warning}", file=sys.stderr, flush=True)
     if reply.complaint:
         print(f"oncoscope: {reply.complaint}", file=sys.stderr, flush=True)
     return reply.status
+
+
+def _print(text: str) -> None:
+    """Print what a reader may have stopped reading, such as `head`: the rest is then of no use to anybody."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is flushed at exit goes there
