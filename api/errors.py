@@ -29,6 +29,7 @@ from api import NOTICE
 from biomarkers.errors import BiomarkerError, CardError, GateError, ManifestError, UnknownBiomarkerError
 from foundation.errors import (
     FoundationError,
+    InterchangeError,
     LicenceError,
     MissingWeightsError,
     PromptError,
@@ -127,6 +128,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     WorkerKilledError: 500,
     FoundationError: 500,
     UnknownEncoderError: 422,
+    InterchangeError: 422,
     PromptError: 422,
     MissingWeightsError: 503,
     UnsupportedEncoderError: 501,

@@ -12,6 +12,7 @@
     ├── ContractError            tiles, embeddings and encoder do not belong together
     ├── BadFeaturesError         features that are not finite, all alike or zero
     ├── EmbeddingsError          no whole embeddings store stands there
+    ├── InterchangeError         a file in another tool's layout that cannot be read or written
     └── PromptError              a prompt that cannot be asked
         └── UnknownTermError     outside the closed vocabulary; the message gives the nearest terms
 """
@@ -57,6 +58,10 @@ class BadFeaturesError(FoundationError):
 
 class EmbeddingsError(FoundationError):
     """No whole embeddings store stands there."""
+
+
+class InterchangeError(FoundationError):
+    """A file in the layout of another tool cannot be read or written."""
 
 
 class PromptError(FoundationError):

@@ -11,7 +11,14 @@ from api.cli.reply import FAILED, WRONG_CALL, Reply
 from api.errors import BadRequestError, code_of, is_known
 from api.tasks import NOT_EVALUABLE
 from biomarkers.errors import CardError, ManifestError
-from foundation.errors import ContractError, LicenceError, PromptError, UnknownEncoderError, UnsupportedEncoderError
+from foundation.errors import (
+    ContractError,
+    InterchangeError,
+    LicenceError,
+    PromptError,
+    UnknownEncoderError,
+    UnsupportedEncoderError,
+)
 from slides import BadMppError
 from tiling import NotAStoreError, SegmenterError, SpecError
 
@@ -20,6 +27,7 @@ WRONG: Final = (
     BadRequestError,
     CardError,
     ContractError,
+    InterchangeError,
     LicenceError,
     ManifestError,
     NotAStoreError,

@@ -44,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oncoscope {VERSION}")
     _common(parser, default=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_stages, _results, _service, _cluster, _knowledge):
+    for add in (_stages, _interchange, _results, _service, _cluster, _knowledge):
         add(commands)
     return parser
 
@@ -146,6 +146,26 @@ def _stages(commands: Commands) -> None:
     _access(embed)
     embed.add_argument("--one-pass", action="store_true", help="encode tiles where they are cut, in the same pass")
     _workers(embed)
+
+
+def _interchange(commands: Commands) -> None:
+    """Commands that speak to other tools."""
+    export = _command(commands, "export", "export:export", "write features in the layout of another tool")
+    export.add_argument("store", metavar="STORE", type=Path, help="what `oncoscope embed` made")
+    export.add_argument(
+        "--to", required=True, choices=("trident", "clam", "stamp", "anndata", "spatialdata", "geojson")
+    )
+    _out(export)
+    export.add_argument("--mpp", type=float, metavar="UM", help="which zoom, where the store has several")
+    export.add_argument("--name", metavar="NAME", help="pseudonym that files are named by (default slide-DIGEST)")
+    taken = _command(commands, "import", "export:import_file", "read features that another tool wrote")
+    taken.add_argument("file", metavar="FILE", type=Path, help="one slide's features, HDF5")
+    taken.add_argument("--from", dest="source", required=True, choices=("trident", "clam", "stamp", "anndata"))
+    _out(taken)
+    taken.add_argument("--encoder", metavar="KEY", help="what made them, where the file does not say")
+    taken.add_argument("--mpp0", type=float, metavar="UM", help="level-0 scale in um/px, where the file does not say")
+    taken.add_argument("--mpp", type=float, metavar="UM", help="scale of the tiles in um/px, the same")
+    taken.add_argument("--tile", type=int, metavar="PX", help="side of a tile at that scale, the same")
 
 
 def _which_tiles(parser: argparse.ArgumentParser) -> None:
