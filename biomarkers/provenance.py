@@ -35,7 +35,7 @@ def request_fingerprint(info: SlideInfo, card: Biomarker, slide_id: str | None =
     Returns:
         64 hex digits.
     """
-    encoder = next((spec.to_json() for spec in list_encoders() if spec.key == card.encoder), card.encoder)
+    encoder = next((spec.recipe() for spec in list_encoders() if spec.key == card.encoder), card.encoder)
     return fingerprint(
         kind="oncoscope-request",
         format=FORMAT,

@@ -16,6 +16,21 @@ PREPROCESSING_VERSION = 1
 POOLINGS = ("pooled", "cls", "cls+mean", "mean")
 PRECISIONS = ("float32", "float16", "bfloat16")
 
+_RECIPE = (
+    "key",
+    "family",
+    "arch",
+    "kwargs",
+    "revision",
+    "weights_sha256",
+    "state_key",
+    "state_prefix",
+    "state_names",
+    "dim",
+    "pooling",
+    "prefix_tokens",
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSpec:
@@ -102,6 +117,14 @@ class EncoderSpec:
         if shape != [self.px, None, None]:  # shipped heads pin the digest of rows without these
             recipe.append(shape)
         return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
+
+    def recipe(self) -> dict[str, Any]:
+        """What features depend on, for fingerprints: licences, sources and words about them do not change a feature.
+
+        Returns:
+            The weights' digest and revision, the preprocessing digest, and how the network is built and pooled.
+        """
+        return {name: getattr(self, name) for name in _RECIPE} | {"preprocessing": self.preprocessing_digest}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON document of all fields.

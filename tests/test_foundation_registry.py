@@ -121,6 +121,23 @@ def test_the_digest_covers_all_between_tile_and_network(other: dict[str, object]
     assert replace(spec, note="another").preprocessing_digest == spec.preprocessing_digest
 
 
+@pytest.mark.parametrize(
+    ("other", "matters"),
+    [
+        ({"pooling": "mean"}, True),
+        ({"prefix_tokens": 5}, True),
+        ({"kwargs": {"img_size": 224}}, True),
+        ({"crop": 225, "px": 225}, True),
+        ({"weights_sha256": "0" * 64}, True),
+        ({"note": "another"}, False),
+        ({"licence": "GPL-3.0"}, False),
+    ],
+)
+def test_the_recipe_holds_what_changes_a_feature_and_no_words(other: dict[str, object], matters: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    spec = read_registry(WHOLE)[0][0]
+    assert (replace(spec, **other).recipe() != spec.recipe()) == matters  # type: ignore[arg-type]
+
+
 def test_the_small_table_is_read() -> None:
     (spec,), (slide,) = read_registry(WHOLE)
     assert (spec.mean, spec.tile_px, spec.requires) == ((0.5, 0.5, 0.5), 256, ("transformers<5",))
