@@ -23,6 +23,8 @@ REASONS: Final = {
 }
 """Why rows of a family cannot be run, whatever is installed."""
 
+WHENCE: Final = "take it from its authors, for PyPI may have another package of that name"
+
 State = Literal["ready", "refused by policy", "needs remote code", "missing package", "no loader", "missing weights"]
 
 
@@ -82,7 +84,9 @@ def obstacle(spec: EncoderSpec | SlideEncoderSpec, families: Collection[str]) ->
         return Readiness("no loader", f"Nothing here loads encoders of the family {spec.family!r}.")
     lacking = missing_packages(spec.requires)
     if lacking:
-        return Readiness("missing package", f"{spec.key!r} needs {', '.join(lacking)}, which is not installed.")
+        return Readiness(
+            "missing package", f"{spec.key!r} needs {', '.join(lacking)}, which is not installed; {WHENCE}."
+        )
     return None
 
 

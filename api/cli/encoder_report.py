@@ -13,7 +13,7 @@ COLUMNS: Final = f"{'key':25}{'family':13}{'use':11}{'weights':8}{'here':19}{'wh
 WIDTH: Final = 118
 ADVICE: Final = {
     "missing weights": "put each file into the weights folder (ONCOSCOPE_WEIGHTS) as <key>/<file>, or allow --online",
-    "missing package": "install what --json names",
+    "missing package": "--json names it; take it from its authors, for PyPI may have another of that name",
     "needs remote code": "code that comes with weights is never run here",
     "no loader": "nothing here loads them; a plug-in may",
     "refused by policy": "their licences are not known to allow commercial use",
