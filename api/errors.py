@@ -28,6 +28,7 @@ from typing import Any, Final
 from api import NOTICE
 from biomarkers.errors import BiomarkerError, CardError, GateError, ManifestError, UnknownBiomarkerError
 from foundation.errors import (
+    DeviceError,
     FoundationError,
     InterchangeError,
     LicenceError,
@@ -133,6 +134,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     MissingWeightsError: 503,
     UnsupportedEncoderError: 501,
     LicenceError: 403,
+    DeviceError: 503,
     MilError: 500,
     BiomarkerError: 500,
     UnknownBiomarkerError: 422,

@@ -7,12 +7,17 @@ of other names, for a submodule `foundation.embed` would hide the verb as soon a
 from __future__ import annotations
 
 from foundation.answer import Answer, PromptAnswer, TopTile, ask
-from foundation.embed_stage import EmbedOptions, embed
+from foundation.contract import EmbedOptions
+from foundation.embed_stage import embed
 from foundation.embeddings import Embeddings
 from foundation.encoder import Encoder, TextEncoder
+from foundation.engine.item import SlideOutcome, SlideSource
+from foundation.engine.report import RunReport
+from foundation.engine.run import EmbedRun
 from foundation.errors import (
     BadFeaturesError,
     ContractError,
+    DeviceError,
     EmbeddingsError,
     FoundationError,
     LicenceError,
@@ -34,7 +39,9 @@ __all__ = [
     "Answer",
     "BadFeaturesError",
     "ContractError",
+    "DeviceError",
     "EmbedOptions",
+    "EmbedRun",
     "Embeddings",
     "EmbeddingsError",
     "Encoder",
@@ -45,6 +52,9 @@ __all__ = [
     "PromptAnswer",
     "PromptError",
     "RegistryError",
+    "RunReport",
+    "SlideOutcome",
+    "SlideSource",
     "TextEncoder",
     "TissueHead",
     "TopTile",

@@ -21,7 +21,7 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from foundation.errors import EmbeddingsError
+from foundation.errors import ContractError, EmbeddingsError
 from tiling.commit import read_manifest, require_whole
 from tiling.errors import StoreError
 
@@ -80,6 +80,35 @@ class Embeddings:
     def zooms(self) -> tuple[float, ...]:
         """Scales in micrometres per pixel, the finest first."""
         return tuple(self._zooms)
+
+    def count(self, mpp: float) -> int:
+        """How many tiles a zoom has.
+
+        Args:
+            mpp: One of `zooms`.
+
+        Returns:
+            N.
+        """
+        return int(self._zoom(mpp)["tiles"])
+
+    def require_encoder(self, key: str, weights_digest: str, preprocessing_digest: str) -> None:
+        """Refuse features that another encoder made, or the same one from other weights or preprocessing.
+
+        Args:
+            key: The encoder's name.
+            weights_digest: SHA-256 of its weights.
+            preprocessing_digest: SHA-256 of its preprocessing.
+
+        Raises:
+            ContractError: If they differ.
+        """
+        wanted = {"key": key, "weights_digest": weights_digest, "preprocessing_digest": preprocessing_digest}
+        if any(self.encoder.get(name) != value for name, value in wanted.items()):
+            raise ContractError(
+                f"The embeddings were made by encoder {self.encoder.get('key')!r}, or with other weights or"
+                f" preprocessing, and not by the {key!r} that is needed."
+            )
 
     def features(self, mpp: float) -> NDArray[np.float16]:
         """Features of every tile.

@@ -10,6 +10,9 @@
     ├── MissingWeightsError      no weights, and they are never made up
     ├── WeightsMismatchError     another checksum, another architecture, or no plain checkpoint
     ├── ContractError            tiles, embeddings and encoder do not belong together
+    ├── DeviceError              no such device here, it went away while it worked, or it is too small
+    │   └── DeviceFullError          a batch does not fit into its memory; a smaller one may, so it is divided
+    ├── RunStoppedError          the run was given up before this slide was done
     ├── BadFeaturesError         features that are not finite, all alike or zero
     ├── EmbeddingsError          no whole embeddings store stands there
     ├── InterchangeError         a file in another tool's layout that cannot be read or written
@@ -50,6 +53,18 @@ class WeightsMismatchError(FoundationError):
 
 class ContractError(FoundationError):
     """Tiles, embeddings and encoder do not belong together."""
+
+
+class DeviceError(FoundationError):
+    """The device that encodes is not there, went away while it worked, or is too small."""
+
+
+class DeviceFullError(DeviceError):
+    """A batch does not fit into the memory of the device."""
+
+
+class RunStoppedError(FoundationError):
+    """The run was given up before this slide was done."""
 
 
 class BadFeaturesError(FoundationError):

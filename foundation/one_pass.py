@@ -13,17 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foundation.embed_stage import (
-    EmbedOptions,
-    breaches_of_contract,
-    embed,
-    encode_batch,
-    require_allowed,
-    usable,
-)
+from foundation.contract import EmbedOptions, breaches_of_contract, require_allowed
+from foundation.embed_stage import embed
 from foundation.embeddings import Embeddings
 from foundation.encoder import Encoder
 from foundation.errors import WeightsMismatchError
+from foundation.features import BATCH, encode_batch, usable
 from foundation.registry import load_encoder
 from slides import Address
 from tiling import Needs, Pool, TileSpec, TileStore
@@ -139,7 +134,7 @@ def embed_in_one_pass(
     options = options or EmbedOptions()
     require_allowed(breaches_of_contract(encoder.spec, {spec.mpp: spec.px for spec in specs}), options)
     digests = encoder.weights_digest, encoder.preprocessing_digest
-    measure = EncodeTiles(encoder.spec.key, weights, *digests, options.batch)
+    measure = EncodeTiles(encoder.spec.key, weights, *digests, options.batch or BATCH)
     how: Any = {"pool": pool, "keep": keep, "progress": progress, "selection": selection, "needs": needs}
     with _lent(measure.digest, encoder):
         store, rows = tile_and_measure(address, specs, out, measure, **how)

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from foundation.network import Network, flops_of
 from foundation.preprocessing import prepared
 from foundation.spec import EncoderSpec
 
@@ -26,11 +27,10 @@ class TorchEncoder:
     def __init__(self, spec: EncoderSpec, module: nn.Module, weights_digest: str) -> None:
         self.spec = spec
         self.weights_digest = weights_digest
-        self._module = module.eval().requires_grad_(requires_grad=False)
-        self._module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
-        # (x / 255 - mean) / std as one multiply-add on the bytes.
-        self._scale = torch.tensor([1 / (255 * s) for s in spec.std]).view(1, 3, 1, 1)
-        self._shift = torch.tensor([-m / s for m, s in zip(spec.mean, spec.std, strict=True)]).view(1, 3, 1, 1)
+        module.eval().requires_grad_(requires_grad=False)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+        self.network = Network(spec, module).eval()
+        """Bytes [B, px, px, 3] in, features out; on the CPU. Other devices take a copy."""
 
     @property
     def preprocessing_digest(self) -> str:
@@ -46,9 +46,8 @@ class TorchEncoder:
         Returns:
             Normalised images [B, 3, px, px], float32, channels last in memory.
         """
-        tiles = prepared(tiles, self.spec)
-        images = torch.from_numpy(np.require(tiles, requirements=["C", "W"])).permute(0, 3, 1, 2)
-        return torch.addcmul(self._shift, images, self._scale)
+        images = np.require(prepared(tiles, self.spec), requirements=["C", "W"])
+        return self.network.normalised(torch.from_numpy(images))
 
     def encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Encode a batch; may be called from several threads at once.
@@ -61,8 +60,16 @@ class TorchEncoder:
         """
         one_thread()
         with torch.inference_mode():
-            features: Tensor = self._module(self.network_input(tiles))
+            features: Tensor = self.network.module(self.network_input(tiles))
         return np.asarray(features.float().numpy(), np.float32)
+
+    def flops_per_tile(self) -> int | None:
+        """Floating-point operations for one tile; a multiply-add counts as two.
+
+        Returns:
+            The number, None where it cannot be counted.
+        """
+        return flops_of(self.network, self.spec.px)
 
 
 def one_thread() -> None:

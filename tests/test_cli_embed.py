@@ -61,14 +61,56 @@ def test_one_pass_gives_the_same_features(
     assert TileStore.open(tiles).keep == "no"
 
 
-def test_one_pass_reads_no_tile_again(slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_tile_is_read_again(slide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def again(*_args: object, **_more: object) -> None:
         raise AssertionError
 
     monkeypatch.setattr(TileStore, "batches", again)
     call = ["embed", str(slide), "--encoder", "builtin", "--mpp", "2", "--out"]
-    assert main([*call, str(tmp_path / "twice")]) == 1
-    assert main([*call, str(tmp_path / "once"), "--one-pass"]) == 0
+    assert main([*call, str(tmp_path / "engine")]) == 0
+    assert main([*call, str(tmp_path / "one pass"), "--one-pass"]) == 0
+
+
+def test_a_run_reports_what_the_device_did(plain: dict[str, Any]) -> None:
+    report = plain["report"]
+    assert report["tiles"] == sum(plain["tiles"].values())
+    assert {"idle_share", "longest_gap_s", "tiles_per_s", "flops_per_s", "seconds", "batch", "slides"} <= set(report)
+    assert set(report["seconds"]) == {"open", "segment", "read", "wait", "encode", "write"}
+    (device,) = report["devices"]
+    assert (device["name"], device["oom_halvings"]) == ("cpu", 0)
+    assert report["slides"] == [{"slide": 0, "encoder": "builtin", "state": "done"}]
+
+
+def test_one_bad_slide_does_not_stop_the_others(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / f"{CANARY}_broken.svs"
+    broken.write_bytes(slide.read_bytes()[:1000])
+    store = tile(slide, [TileSpec(2.0)], tmp_path / "tiles")
+    call = ["embed", str(broken), str(store.path), str(slide), "--encoder", "builtin", "--mpp", "2"]
+    assert main([*call, "--out", str(tmp_path / "out"), "--device", "cpu", "--batch", "4", "--json"]) == 1
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+    assert [each["state"] for each in document["slides"]] == ["failed", "done", "done"]
+    assert [each["slide"] for each in document["slides"]] == [1, 2, 3]
+    assert document["slides"][0]["reason"]
+    assert shown.err == "oncoscope: 1 of 3 failed\n"
+    assert CANARY not in shown.out
+    for each in document["slides"][1:]:
+        assert len(Embeddings.open(Path(each["store"])).features(2.0)) == each["tiles"]["2"]
+    assert main([*call[:1], *call[2:], "--out", str(tmp_path / "out")]) == 0
+    assert [state["state"] for state in document["report"]["slides"]].count("done") == 2
+
+
+def test_the_contract_is_overridden_by_name_only(
+    slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--encoder", "builtin", "--mpp", "1.5", "--out", tmp_path / "out")
+    assert "can be overridden" in refused(capsys, slide, *options)
+    assert not (tmp_path / "out").exists()
+    assert main(["embed", *map(str, (slide, *options)), "--override", "--json"]) == 0
+    made = Embeddings.open(Path(json.loads(capsys.readouterr().out)["store"]))
+    assert len(made.provenance["overridden"]) == 1
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -99,6 +141,10 @@ def test_one_pass_wants_a_slide_and_a_sound_pool(
     options = ("--encoder", "builtin", "--one-pass", "--out", tmp_path / "out")
     assert "a slide and not a store" in refused(capsys, store.path, *options)
     assert "--workers is a positive number" in refused(capsys, slide, *options, "--workers", 0)
+    assert "a slide and not a store" in refused(capsys, slide, slide, *options)
+    two = ("--encoder", "builtin", "--encoder", TINY_TIMM, "--weights", slide, "--out", tmp_path / "out")
+    assert "--weights belongs to one" in refused(capsys, slide, *two)
+    assert "--batch is a positive" in refused(capsys, slide, *options, "--batch", 0)
     own = ("--encoder", TINY_TIMM, "--weights", write_tiny_timm(tmp_path / "weights.safetensors"))
     assert "give --mpp" in refused(capsys, slide, *own, "--one-pass", "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

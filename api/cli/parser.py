@@ -79,9 +79,10 @@ def _common(parser: argparse.ArgumentParser, *, default: object) -> None:
     parser.add_argument("--debug", action="store_true", default=default, help="show tracebacks and warnings")
 
 
-def _slide(parser: argparse.ArgumentParser, what: str = "SLIDE") -> None:
+def _slide(parser: argparse.ArgumentParser, what: str = "SLIDE", *, several: bool = False) -> None:
     """A slide and its scale."""
-    parser.add_argument("slide", metavar=what, help="a path, or an s3:// or https:// address")
+    text = "a path, or an s3:// or https:// address"
+    parser.add_argument("slide", metavar=what, nargs="+" if several else None, help=text)
     parser.add_argument(
         "--mpp0", type=float, metavar="UM", help="level-0 scale in um/px, where the slide lacks it or is wrong"
     )
@@ -135,16 +136,30 @@ def _stages(commands: Commands) -> None:
     mask.add_argument("--out", type=Path, required=True, metavar="FILE.geojson", help="a new file")
     _stain(mask)
     _frame(mask)
-    embed = _command(commands, "embed", "slide:embed", "turn the tiles of a slide into features")
-    _slide(embed, "SLIDE|STORE")
+    _embed(_command(commands, "embed", "embed:embed", "turn the tiles of slides into features"))
+
+
+def _embed(embed: argparse.ArgumentParser) -> None:
+    """Which slides, which encoders, on what."""
+    _slide(embed, "SLIDE|STORE", several=True)
     _out(embed)
-    embed.add_argument("--encoder", required=True, metavar="KEY", help="see `oncoscope encoders`")
+    embed.add_argument(
+        "--encoder", required=True, action="append", metavar="KEY", help="see `oncoscope encoders`; may be repeated"
+    )
     embed.add_argument("--weights", type=Path, metavar="FILE", help="weights that you have yourself")
     embed.add_argument(
         "--mpp", type=float, action="append", metavar="UM", help="scale of the tiles in um/px; may be repeated"
     )
     _access(embed)
-    embed.add_argument("--one-pass", action="store_true", help="encode tiles where they are cut, in the same pass")
+    embed.add_argument("--batch", type=int, metavar="N", help="tiles given at once (default: what suits the device)")
+    embed.add_argument(
+        "--device", default="auto", metavar="WHERE", help="cpu, cuda (all GPUs), cuda:0, or auto (GPUs if any)"
+    )
+    embed.add_argument("--compile", action="store_true", help="let torch compile the network for the GPU first")
+    embed.add_argument(
+        "--override", action="store_true", help="feed an encoder what it is not meant for; this is recorded"
+    )
+    embed.add_argument("--one-pass", action="store_true", help="encode tiles of one slide on the workers that cut them")
     _workers(embed)
 
 

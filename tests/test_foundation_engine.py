@@ -1,0 +1,173 @@
+"""Many slides in one run: batches mix them, one read serves several encoders, and memory is bounded."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foundation import (
+    ContractError,
+    DeviceError,
+    EmbedOptions,
+    EmbedRun,
+    SlideOutcome,
+    SlideSource,
+    embed,
+    list_encoders,
+    load_encoder,
+)
+from foundation.engine.device import devices_of
+from foundation.engine.simulated import ColourEncoder, Fault, SimulatedDevice
+from foundation.testing import TINY_TIMM, write_tiny_timm
+from slides import Address
+from slides.testing import write_slide
+from tiling import TileSpec, TileStore, tile, verify_manifest
+from tiling.cut import Block, cut
+
+SPEC = replace(list_encoders()[0], key="colour", dim=6, px=64, mpp=(1.0,))
+FAST = 1e6
+
+
+def colour(key: str = "colour", px: int = 64, mpp: tuple[float, ...] = (1.0,)) -> ColourEncoder:
+    return ColourEncoder(replace(SPEC, key=key, px=px, mpp=mpp))
+
+
+@pytest.fixture(scope="module")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> list[Address]:
+    folder = tmp_path_factory.mktemp("slides")
+    sizes = ((900, 700), (700, 500), (800, 900))
+    return [Address.of(write_slide(folder / f"{i}.svs", size=size, seed=i)) for i, size in enumerate(sizes)]
+
+
+@pytest.fixture(scope="module")
+def stores(slides: list[Address], tmp_path_factory: pytest.TempPathFactory) -> list[TileStore]:
+    return [tile(slide, [TileSpec(1.0, px=64)], tmp_path_factory.mktemp("stores"), keep="raw") for slide in slides]
+
+
+def failing(error: Exception, after: int = -1, wait: threading.Event | None = None) -> Fault:
+    """A device that fails with every batch after one."""
+
+    def fault(number: int, tiles: int) -> None:
+        if number > after and tiles:
+            if wait is not None:
+                wait.wait(30)
+            raise error
+
+    return fault
+
+
+def by_slide(run: EmbedRun) -> dict[int, SlideOutcome]:
+    return {outcome.number: outcome for outcome in run}
+
+
+def left_behind(out: Path) -> list[Path]:
+    """What is neither a whole store nor a lock file that is free."""
+    whole = {path for path in out.glob("*.zarr") if not verify_manifest(path)}
+    return [path for path in out.iterdir() if path not in whole]
+
+
+def test_batches_mix_slides_and_only_the_last_is_filled_up(stores: list[TileStore], tmp_path: Path) -> None:
+    device = SimulatedDevice(FAST, batch=32)
+    run = EmbedRun(stores, [colour()], tmp_path, devices=[device])
+    outcomes = by_slide(run)
+    counts = [len(store.grid(1.0)) for store in stores]
+    assert device.taken == [32] * -(-sum(counts) // 32)
+    assert sum(count % 32 for count in counts) > 32  # else a run without mixing would do as well
+    for number, store in enumerate(stores):
+        plain = embed(store, colour(), tmp_path / "plain")
+        assert np.array_equal(outcomes[number].get().features(1.0), plain.features(1.0))
+        assert outcomes[number].get().fingerprint == plain.fingerprint
+    report = run.report()
+    assert (report.tiles, report.batch) == (sum(counts), 32)
+    assert {each["state"] for each in report.slides} == {"done"}
+
+
+@pytest.mark.parametrize("name", ["builtin", TINY_TIMM])
+def test_company_changes_no_bit(name: str, slides: list[Address], tmp_path: Path) -> None:
+    weights = None if name == "builtin" else write_tiny_timm(tmp_path / "weights.safetensors")
+    encoder = load_encoder(name, weights)
+    few = EmbedOptions(threads=2, batch=16)
+    run = EmbedRun(slides[:2], [encoder], tmp_path / "mixed", zooms=[1.0], options=few)
+    mixed = by_slide(run)
+    for number, slide in enumerate(slides[:2]):
+        store = tile(slide, [TileSpec(1.0, px=encoder.spec.px)], tmp_path, keep="no")
+        alone = embed(store, encoder, tmp_path / "alone", address=slide)
+        assert mixed[number].get().fingerprint == alone.fingerprint
+        assert np.array_equal(mixed[number].get().features(1.0), alone.features(1.0))
+        assert np.array_equal(mixed[number].get().coords(1.0), store.grid(1.0).coords)
+    flops = run.report().flops_per_tile[name]
+    assert flops is not None
+    if name == "builtin":
+        assert flops == pytest.approx(2 * 407e6, rel=0.1)  # published: 407 million multiply-adds
+
+
+def test_a_slide_is_read_once_for_all_encoders(
+    slides: list[Address], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuts: list[Block] = []
+
+    def counted(*arguments: object) -> Iterator[object]:
+        cuts.append(arguments[2])  # type: ignore[arg-type]
+        return cut(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("tiling.band.cut", counted)
+    monkeypatch.setattr("tiling.feed.cut", counted)
+    encoders = [colour(), colour("other"), colour("third", 32)]
+    outcomes = list(EmbedRun(slides[:1], encoders[:1], tmp_path / "one"))
+    once = len(cuts)
+    outcomes = list(EmbedRun(slides[:1], encoders[:2], tmp_path / "two"))
+    assert len(cuts) == 2 * once
+    assert [outcome.get().encoder["key"] for outcome in outcomes] == ["colour", "other"]
+    three = list(EmbedRun(slides[:1], encoders, tmp_path / "three"))
+    assert len(cuts) == 4 * once  # the third takes other tiles
+    assert {outcome.get().encoder["key"] for outcome in three} == {"colour", "other", "third"}
+
+
+def test_no_more_batches_exist_than_may_wait(slides: list[Address], tmp_path: Path) -> None:
+    options = EmbedOptions(queue=2, readers=2)
+    run = EmbedRun(slides, [colour()], tmp_path, devices=[SimulatedDevice(600, batch=8)], options=options)
+    assert all(outcome.error is None for outcome in run)
+    assert run.report().buffer_bytes <= (1 + 2 + 2) * 8 * 64 * 64 * 3
+    assert run.report().seconds["wait"] > 0  # readers were faster, and waited
+
+
+def test_the_contract_is_kept_for_each_slide(stores: list[TileStore], slides: list[Address], tmp_path: Path) -> None:
+    small = colour("small", 32)
+    outcomes = list(EmbedRun(stores[:1], [colour(), small], tmp_path))
+    assert {outcome.encoder: type(outcome.error) for outcome in outcomes} == {
+        "colour": type(None),
+        "small": ContractError,
+    }
+    allowed = EmbedRun(stores[:1], [colour(), small], tmp_path, options=EmbedOptions(override=True))
+    made = {outcome.encoder: outcome.get() for outcome in allowed}
+    assert len(made["small"].provenance["overridden"]) == 1
+    assert not made["colour"].provenance["overridden"]
+    with pytest.raises(ContractError, match="meant for"):
+        EmbedRun(slides, [colour()], tmp_path, zooms=[2.0])
+    with pytest.raises(ContractError, match="states no scale"):
+        EmbedRun(slides, [colour(mpp=())], tmp_path)
+    with pytest.raises(ContractError, match="address or a store"):
+        next(iter(EmbedRun([SlideSource()], [colour()], tmp_path))).get()
+
+
+def test_features_know_who_made_them(stores: list[TileStore], tmp_path: Path) -> None:
+    encoder = colour()
+    made = embed(stores[0], encoder, tmp_path)
+    names = (encoder.spec.key, encoder.weights_digest, encoder.preprocessing_digest)
+    made.require_encoder(*names)
+    for place in range(3):
+        other = tuple("f" * 64 if at == place else name for at, name in enumerate(names))
+        with pytest.raises(ContractError, match="'colour'"):
+            made.require_encoder(*other)
+
+
+def test_devices_by_name() -> None:
+    assert devices_of("cpu", threads=3)[0].lanes == 3
+    for name in ("gpu", "cuda:x", "cuda:99", "auto:1"):
+        with pytest.raises(DeviceError):
+            devices_of(name)
