@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from foundation.checkpoint import as_scale, load_exactly, read_state
 from foundation.errors import ContractError, MissingWeightsError, UnknownEncoderError, WeightsMismatchError
+from foundation.naming import renamed
 from foundation.registry import nearest
 from foundation.spec import EncoderSpec, Triple
 from foundation.torch_encoder import TorchEncoder, one_thread
@@ -56,8 +57,9 @@ class OpenClipEncoder(TorchEncoder):
         """
         one_thread()
         with torch.inference_mode():
-            features = cast("Any", self._model).encode_text(self._tokenizer(list(texts)), normalize=True)
-        return np.asarray(features.float().numpy(), np.float32)
+            device = cast("Tensor", self._model.logit_scale).device
+            features = cast("Any", self._model).encode_text(self._tokenizer(list(texts)).to(device), normalize=True)
+        return np.asarray(features.float().cpu().numpy(), np.float32)
 
 
 class _ImageTower(nn.Module):
@@ -84,25 +86,57 @@ def load(key: str, weights: Path | None, spec: EncoderSpec | None) -> OpenClipEn
     """Load an image-text pair of open_clip.
 
     Args:
-        key: `open_clip:<arch>`.
-        weights: Its checkpoint; or a folder that holds `open_clip_config.json` and a checkpoint, where the folder says
-            what the architecture is.
+        key: `open_clip:<arch>`, or the key of a table row.
+        weights: Its checkpoint; without a row also a folder that holds `open_clip_config.json` and a checkpoint, where
+            the folder says what the architecture is.
         spec: Its row of the table, or None to take open_clip's own word for preprocessing.
 
     Returns:
         The encoder.
     """
+    return _of_row(key, weights, spec) if spec else _of_user(key, weights)
+
+
+def _of_row(key: str, weights: Path | None, spec: EncoderSpec) -> OpenClipEncoder:
     library = import_beside("open_clip")
-    arch = (spec.source if spec else key).removeprefix(PREFIX)
+    _require_known(spec.arch, library)
+    path = locate(key, weights, spec)
+    _require_same(path.parent / CONFIG, library.get_model_config(spec.arch), key)
+    state, digest = read_state(path, spec.weights_sha256, spec.state_key, spec.state_prefix)
+    model, tokenizer = _build(library, spec.arch, key)
+    load_exactly(model, _completed(renamed(state, spec.state_names), model), key)
+    return OpenClipEncoder(spec, model, digest, tokenizer)
+
+
+def _of_user(key: str, weights: Path | None) -> OpenClipEncoder:
+    library = import_beside("open_clip")
+    arch = key.removeprefix(PREFIX)
     folder = weights if weights is not None and weights.is_dir() else None
     if folder is None:
         _require_known(arch, library)
-    path = locate(key, weights if folder is None else _checkpoint(key, folder), spec)
-    name = arch if folder is None else f"local-dir:{folder}"
-    model, tokenizer = _build(library, name, key)
-    state, digest = read_state(path, spec.weights_sha256 if spec else None)
+    path = locate(key, weights if folder is None else _checkpoint(key, folder))
+    model, tokenizer = _build(library, arch if folder is None else f"local-dir:{folder}", key)
+    state, digest = read_state(path, None)
     load_exactly(model, _completed(state, model), key)
-    return OpenClipEncoder(spec or _describe(key, model), model, digest, tokenizer)
+    return OpenClipEncoder(_describe(key, model), model, digest, tokenizer)
+
+
+def _require_same(config: Path, ours: dict[str, Any], key: str) -> None:
+    # Many weights fit two architectures, such as those with either GELU. A lone checkpoint says nothing.
+    if not config.is_file():
+        return
+    if _shape(_model_config(config, key)) != _shape(ours):
+        raise ContractError(f"The folder of {key!r} has a {CONFIG} of another architecture than the table states.")
+
+
+def _shape(config: dict[str, Any]) -> tuple[object, ...]:
+    # As open_clip reads it, so that what is stated and what is left to a default are alike.
+    towers = import_beside("open_clip.model")
+    try:
+        vision, text = towers.CLIPVisionCfg(**config["vision_cfg"]), towers.CLIPTextCfg(**config["text_cfg"])
+        return config["embed_dim"], bool(config.get("quick_gelu")), vision, text
+    except (KeyError, TypeError):
+        return ()
 
 
 def _require_known(arch: str, library: ModuleType) -> None:
@@ -113,14 +147,18 @@ def _require_known(arch: str, library: ModuleType) -> None:
 
 def _checkpoint(key: str, folder: Path) -> Path:
     # Only a folder that says what it holds: the architecture is not guessed from the tensors.
-    try:
-        json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_cfg"].items()
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise WeightsMismatchError(f"The weights folder of {key!r} has no {CONFIG} of open_clip.") from error
+    _model_config(folder / CONFIG, key)
     for name in CHECKPOINTS:
         if (folder / name).is_file():
             return folder / name
     raise MissingWeightsError(f"The weights folder of {key!r} holds none of {', '.join(CHECKPOINTS)}.")
+
+
+def _model_config(path: Path, key: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["model_cfg"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsMismatchError(f"The weights folder of {key!r} has no {CONFIG} of open_clip.") from error
 
 
 def _build(library: ModuleType, name: str, key: str) -> tuple[nn.Module, Tokenizer]:
