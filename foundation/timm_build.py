@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from foundation.errors import UnknownEncoderError
 from foundation.layers import resolved
@@ -54,15 +55,29 @@ def built(arch: str, kwargs: Mapping[str, Any] | None = None) -> nn.Module:
         kwargs: What timm's builder takes.
 
     Returns:
-        The network without classifier, its parameters without values (on the device `meta`).
+        The network without classifier; its parameters have no values, most of them not even memory.
     """
     build = partial(import_beside("timm").create_model, arch, pretrained=False, num_classes=0, **(kwargs or {}))
     with torch.device("meta"):
         module: nn.Module = build()
     if any(name not in module.state_dict() for name, _ in module.named_buffers()):
         # Some tensors follow from the shape and stand in no checkpoint: those have to be computed.
-        module = build()
+        with _Undrawn():
+            module = build()
     return module
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out the drawing of random numbers, which takes longer than reading weights; of this thread alone."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> object:
+        del types
+        named = kwargs or {}
+        if getattr(func, "__name__", "") in {"uniform_", "normal_", "trunc_normal_", "erfinv_"}:
+            return args[0] if args else named["tensor"]
+        return func(*args, **named)
 
 
 def refitted(state: dict[str, Tensor], module: nn.Module, spec: EncoderSpec) -> dict[str, Tensor]:
