@@ -128,7 +128,7 @@ def with_class_position(state: State, registers: str) -> State:
     """Where timm folds the position of the class token into it, publishers with registers keep the two apart."""
     if "reg_token" not in state:
         return state
-    place = torch.full_like(state["cls_token"], 0.125)
+    place = torch.linspace(-1, 1, state["cls_token"].shape[-1]).view(1, 1, -1)
     rest = {name: tensor for name, tensor in state.items() if name != "reg_token"}
     positions = torch.cat([place, state["pos_embed"]], dim=1)
     return rest | {registers: state["reg_token"], "cls_token": state["cls_token"] - place, "pos_embed": positions}

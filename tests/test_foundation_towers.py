@@ -15,12 +15,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 from foundation import EncoderSpec, RegistryError, WeightsMismatchError, list_encoders
 from foundation.bert import Bert, BertShape
 from foundation.checkpoint import load_exactly
+from foundation.layers import ConvStem, resolved
 from foundation.naming import CONVENTIONS, renamed
-from foundation.pooling import Pooled
+from foundation.pooling import Pooled, pool
 from foundation.testing import made_tensor
 from foundation.timm_build import architecture, refitted
 from foundation.torchvision_shim import import_beside
@@ -124,3 +126,41 @@ def test_low_rank_changes_are_added_once_and_only_in_pairs() -> None:
 
 def test_every_row_has_names_that_are_described() -> None:
     assert {spec.state_names for spec in list_encoders()} <= {"", *CONVENTIONS}
+
+
+def test_the_stem_of_ctranspath_keeps_rows_and_columns_apart() -> None:
+    stem = ConvStem(img_size=32, embed_dim=16).eval()
+    state = {name: torch.from_numpy(made_tensor(name, t.shape)) for name, t in stem.state_dict().items()}
+    load_exactly(stem, state | {name: torch.tensor(0) for name in state if name.endswith("tracked")}, "stem")
+    hidden = image()
+    for conv, norm in (("0", "1"), ("3", "4")):
+        part = {name.removeprefix(f"proj.{norm}."): tensor for name, tensor in state.items()}
+        hidden = conv2d(hidden, state[f"proj.{conv}.weight"], stride=2, padding=1)
+        moved = hidden - part["running_mean"].view(1, -1, 1, 1)
+        scaled = moved / (part["running_var"] + 1e-5).sqrt().view(1, -1, 1, 1) * part["weight"].view(1, -1, 1, 1)
+        hidden = (scaled + part["bias"].view(1, -1, 1, 1)).clamp(min=0)
+    expected = conv2d(hidden, state["proj.6.weight"], state["proj.6.bias"])
+    with torch.inference_mode():
+        tokens = stem(image())
+    assert tokens.shape == (1, 8, 8, 16)
+    assert np.allclose(tokens[0, 2, 5], expected[0, :, 2, 5], atol=1e-5)
+    with pytest.raises(RegistryError, match="4 x 4"):
+        ConvStem(patch_size=8)
+
+
+def test_layers_nobody_knows_are_refused() -> None:
+    assert resolved({"depth": 3, "act_layer": "SiLU"}) == {"depth": 3, "act_layer": torch.nn.SiLU}
+    with pytest.raises(RegistryError, match="SwiGLUPacked"):
+        resolved({"mlp_layer": "torch.nn.Linear"})
+
+
+@pytest.mark.parametrize(("how", "prefix"), [("max", 1), ("cls", 0), ("cls+mean", 0)])
+def test_poolings_that_make_no_sense_are_refused(how: str, prefix: int) -> None:
+    with pytest.raises(RegistryError, match="cannot be pooled"):
+        pool(torch.zeros(1, 5, 3), how, prefix)
+
+
+def test_registers_that_the_network_does_not_have_are_refused() -> None:
+    spec = small({"reg_tokens": 4}, "")
+    with pytest.raises(RegistryError, match="has 5 tokens"):
+        Pooled(architecture(spec), "mean", 1)
