@@ -20,6 +20,7 @@ from foundation.encoder import Encoder
 from foundation.errors import WeightsMismatchError
 from foundation.features import BATCH, encode_batch, usable
 from foundation.registry import load_encoder
+from foundation.weights import for_workers
 from slides import Address
 from tiling import Needs, Pool, TileSpec, TileStore
 from tiling.fingerprint import fingerprint
@@ -134,7 +135,7 @@ def embed_in_one_pass(
     options = options or EmbedOptions()
     require_allowed(breaches_of_contract(encoder.spec, {spec.mpp: spec.px for spec in specs}), options)
     digests = encoder.weights_digest, encoder.preprocessing_digest
-    measure = EncodeTiles(encoder.spec.key, weights, *digests, options.batch or BATCH)
+    measure = EncodeTiles(encoder.spec.key, for_workers(encoder.spec, weights), *digests, options.batch or BATCH)
     how: Any = {"pool": pool, "keep": keep, "progress": progress, "selection": selection, "needs": needs}
     with _lent(measure.digest, encoder):
         store, rows = tile_and_measure(address, specs, out, measure, **how)

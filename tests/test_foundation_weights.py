@@ -15,7 +15,7 @@ import pytest
 from foundation import MissingWeightsError, UnsupportedEncoderError, WeightsMismatchError, list_encoders, load_encoder
 from foundation.access import Access, chosen, configure
 from foundation.spec import EncoderSpec
-from foundation.weights import checked_digest, locate, pinned
+from foundation.weights import checked_digest, for_workers, locate, pinned
 
 CONTENT = b"weights of a network"
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -216,6 +216,18 @@ def test_the_process_keeps_what_it_was_told(tmp_path: Path) -> None:
         put(tmp_path / "uni" / "pytorch_model.bin")
         with pytest.raises(WeightsMismatchError):
             load_encoder("uni")
+    finally:
+        configure(before)
+
+
+def test_workers_are_told_of_what_they_could_not_find(tmp_path: Path) -> None:
+    own, explicit = put(tmp_path / "net" / "model.safetensors"), tmp_path / "named"
+    before = chosen()
+    try:
+        configure(Access(folder=tmp_path))
+        assert for_workers(SPEC, None) == own
+        assert for_workers(SPEC, explicit) == explicit
+        assert for_workers(list_encoders()[0], None) is None  # the built-in one is in a wheel that each has
     finally:
         configure(before)
 
