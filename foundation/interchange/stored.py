@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foundation import embeddings as layout
-from foundation.embed_stage import breaches_of_contract, usable
+from foundation.contract import breaches_of_contract
 from foundation.embeddings import Embeddings
 from foundation.errors import BadFeaturesError, ContractError, InterchangeError
+from foundation.features import usable
 from foundation.interchange.tiles import Found, Stated
 from foundation.registry import list_encoders
 from slides import Mpp, Region, Size, SlideInfo
