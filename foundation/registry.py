@@ -40,6 +40,10 @@ FAMILIES = {
 """Loaders by family, imported on first use. Other distributions add theirs as entry points `oncoscope.encoders`."""
 
 
+GENERIC = ("timm:<arch>", "open_clip:<arch>")
+"""Families that take any architecture of theirs, with a weights file of the user's."""
+
+
 def list_encoders() -> tuple[EncoderSpec, ...]:
     """The encoders that are known by name; loads no weights and no torch.
 
@@ -80,13 +84,19 @@ def load_encoder(key: str, weights: Path | None = None, access: Access | None = 
     name = spec.family if spec else family
     target = _families().get(name)
     if spec is None and (target is None or not arch):
-        near = nearest(key, [*rows, *(f"{name}:<arch>" for name in FAMILIES if name not in rows)])
-        raise UnknownEncoderError(f"There is no encoder named {key[:80]!r}; {near}.")
+        raise UnknownEncoderError(f"There is no encoder named {key[:80]!r}; {_hint(key, rows)}.")
     if spec is not None:
         spec, weights = _prepared(spec, weights, access)
     encoder = cast("Callable[[], Loader]", target)()(key, weights, spec)
     require_allowed(encoder.spec, access.policy)  # one without a row says only now whose it is
     return encoder
+
+
+def _hint(key: str, rows: Iterable[str]) -> str:
+    """What somebody who asked for an unknown encoder may have meant."""
+    if any(slide.key == key for slide in list_slide_encoders()):
+        return "that one encodes slides, from the features of tiles"
+    return nearest(key, [*rows, *GENERIC])
 
 
 def _prepared(spec: EncoderSpec, weights: Path | None, access: Access) -> tuple[EncoderSpec, Path]:

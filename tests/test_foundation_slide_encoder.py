@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foundation import BadFeaturesError, ContractError, Embeddings, UnknownEncoderError, UnsupportedEncoderError
+from foundation import (
+    BadFeaturesError,
+    ContractError,
+    Embeddings,
+    UnknownEncoderError,
+    UnsupportedEncoderError,
+    load_encoder,
+)
 from foundation.access import Access
 from foundation.registry import list_encoders, list_slide_encoders
 from foundation.slide_encoder import PooledSlides, SlideEncoder, encode_slide, load_slide_encoder, require_fit
@@ -146,3 +153,5 @@ def test_what_cannot_run_says_why_and_an_unknown_name_the_nearest() -> None:
             load_slide_encoder(key, Access())
     with pytest.raises(UnknownEncoderError, match="titan"):
         load_slide_encoder("titen")
+    with pytest.raises(UnknownEncoderError, match="encodes slides"):
+        load_encoder("titan")
