@@ -56,6 +56,20 @@ def test_attributes_of_any_kind_do_no_harm(tmp_path: Path) -> None:
     assert "theirs" in text
 
 
+def test_attributes_that_are_arrays_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "x.h5", lambda file, _: file["coords"].attrs.update(many=np.ones(4000), one=1))
+    read_one, asked = h5py.AttributeManager.__getitem__, []
+
+    def reading(self: h5py.AttributeManager, name: str) -> object:
+        asked.append(name)
+        return read_one(self, name)
+
+    monkeypatch.setattr(h5py.AttributeManager, "__getitem__", reading)
+    read(path)
+    assert "one" in asked
+    assert "many" not in asked
+
+
 def test_what_nobody_says_is_asked_for(tmp_path: Path) -> None:
     path = write(tmp_path / "x.h5")
     assert "(--encoder)" in refused(path, encoder=None)
