@@ -272,3 +272,10 @@ def test_the_caller_wins_over_the_file(slide: Embeddings, tmp_path: Path) -> Non
     assert back.zooms == (2.0,)  # 256 level-0 pixels of 0.5 um are 64 of 2 um
     assert back.extent(2.0) == (256, 256)
     assert back.encoder["key"] == "other"
+
+
+def test_a_scale_stays_what_it_is_where_level_0_does_not_divide_it(tiles: Tiles, tmp_path: Path) -> None:
+    mpp0 = Mpp.square(0.2527)
+    odd = replace(tiles, info=replace(tiles.info, mpp=mpp0), extent=(64 / 0.2527, 64 / 0.2527))
+    back = import_features(WRITERS["trident"](odd, tmp_path)[-1], "trident", tmp_path)
+    assert (back.zooms, back.extent(1.0)) == ((1.0,), odd.extent)  # not 253 whole pixels, which would be 0.999 um/px
