@@ -188,6 +188,19 @@ def test_code_in_a_checkpoint_never_runs(tmp_path: Path) -> None:
     assert marker.exists()  # so the pickle is really one that runs
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [(key, "SHA-256") for key in ("hipt", "openpath", "plip", "biomedclip")]
+    + [(key, "code") for key in ("crown", "ctranspath-chief", "quiltnet-b16", "quiltnet-b16-pmb", "mettle")],
+)
+def test_code_in_the_file_of_a_row_never_runs(key: str, said: str, tmp_path: Path) -> None:
+    marker, weights = tmp_path / "marker", tmp_path / "weights.pth"
+    weights.write_bytes(WRITES_A_FILE.replace(b"{path!r}", repr(str(marker)).encode()))
+    with pytest.raises(WeightsMismatchError, match=said):
+        load_encoder(key, weights)
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\x10\0\0\0\0\0\0\0{not json at all"])
 def test_a_file_that_is_no_checkpoint_is_refused(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(content)
@@ -227,6 +240,15 @@ def test_a_checkpoint_may_keep_the_arguments_of_its_training(tmp_path: Path, tim
     tiles = np.random.default_rng(3).integers(0, 256, (1, 160, 160, 3), np.uint8)
     wrapped, plain = (load_encoder(TINY_TIMM, path) for path in (tmp_path / "training.pth", timm_weights))
     assert np.array_equal(wrapped.encode(tiles), plain.encode(tiles))
+
+
+def test_the_part_of_a_checkpoint_that_a_row_names_must_be_there(tmp_path: Path) -> None:
+    torch.save({"student": {"a": torch.ones(1)}, "teacher": {"head.a": torch.ones(1)}}, tmp_path / "training.pth")
+    with pytest.raises(WeightsMismatchError, match="none of the tensors"):
+        read_state(tmp_path / "training.pth", None, "teacher", "backbone.")
+    with pytest.raises(WeightsMismatchError, match="not a checkpoint of named tensors"):
+        read_state(tmp_path / "training.pth", None, "ema")
+    assert list(read_state(tmp_path / "training.pth", None, "teacher", "head.")[0]) == ["a"]
 
 
 def test_torchvision_imports_in_a_fresh_process() -> None:
