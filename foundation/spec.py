@@ -58,7 +58,7 @@ class EncoderSpec:
     state_prefix: str = ""
     """What the names of the network's tensors begin with there; the others are left out."""
     state_names: str = ""
-    """Whose names the tensors have, where they are not the library's: `dinov2`."""
+    """Whose names the tensors have, where they are not the library's: a key of `foundation.naming.CONVENTIONS`."""
     dim: int
     """Features of a tile."""
     pooling: str = "pooled"

@@ -54,8 +54,8 @@ def expected(spec: EncoderSpec) -> Floats:
     image = fixed_image(spec.tile_px).astype(np.float64)
     if spec.resize and spec.resize != len(image):
         matrix = weights_of(len(image), spec.resize, spec.interpolation)
-        image = bytes_of(np.einsum("ox,yxc->yoc", matrix, image))
-        image = bytes_of(np.einsum("oy,yxc->oxc", matrix, image))
+        image = bytes_of(matrix @ image)
+        image = bytes_of(np.tensordot(matrix, image, axes=1))
     start = (len(image) - spec.px) // 2
     image = image[start : start + spec.px, start : start + spec.px]
     return np.asarray(((image / 255 - spec.mean) / spec.std).transpose(2, 0, 1), np.float64)
