@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foundation import (
     ContractError,
@@ -22,6 +24,7 @@ from foundation import (
     load_encoder,
 )
 from foundation.engine.device import devices_of
+from foundation.engine.sheet import Sheet
 from foundation.engine.simulated import ColourEncoder, Fault, SimulatedDevice
 from foundation.testing import TINY_TIMM, write_tiny_timm
 from slides import Address
@@ -104,6 +107,23 @@ def test_company_changes_no_bit(name: str, slides: list[Address], tmp_path: Path
     assert flops is not None
     if name == "builtin":
         assert flops == pytest.approx(2 * 407e6, rel=0.1)  # published: 407 million multiply-adds
+
+
+@given(st.permutations(range(12)), st.sets(st.integers(1, 11)), st.permutations(range(12)))
+def test_features_find_their_tiles_in_whatever_order_they_come(
+    come: list[int], cuts: set[int], wanted: list[int]
+) -> None:
+    told: list[Sheet] = []
+    sheet, rows = Sheet(told.append), np.arange(24, dtype=np.float32).reshape(12, 2)
+    sheet.expect(12)
+    for tickets in np.split(np.array(come), sorted(cuts)):
+        assert not told
+        sheet.add(tickets, rows[tickets])
+    assert told == [sheet]
+    assert np.array_equal(sheet.features(np.array(wanted), 2), rows[wanted])
+    assert sheet.features(np.array([], np.int64), 2).shape == (0, 2)
+    sheet.fail(ValueError())
+    assert sheet.error is None
 
 
 def test_a_slide_is_read_once_for_all_encoders(

@@ -156,9 +156,19 @@ class SimulatedDevice:
         self._calls += 1
         self.fault(self._calls - 1, len(tiles))
         self.taken.append(len(tiles))
-        rows = encoder.encode(tiles)
+        return self.busy(encoder.encode(tiles))
+
+    def busy(self, rows: NDArray[np.float32]) -> SimulatedWork:
+        """Be busy with as many tiles as there are rows.
+
+        Args:
+            rows: Their features, [n, D].
+
+        Returns:
+            What to wait for.
+        """
         begin = max(self._free, time.perf_counter())
-        self._free = begin + len(tiles) / self.rate
+        self._free = begin + len(rows) / self.rate
         return SimulatedWork(Done(rows, begin, self._free))
 
 
