@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import subprocess
 import sys
@@ -140,6 +141,13 @@ def test_the_text_side_belongs_to_the_image_side(pair_folder: Path) -> None:
     assert not np.array_equal(texts[0], texts[1])
     stored = load_file(pair_folder / "open_clip_model.safetensors")["logit_scale"]
     assert pair.logit_scale == pytest.approx(float(stored.exp()))
+
+
+def test_nobody_is_told_that_weights_are_random(pair_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    load_encoder(TINY_PAIR, pair_folder)
+    assert "random" not in caplog.text
+    logging.getLogger().warning("news")
+    assert "news" in caplog.text
 
 
 def test_a_file_of_the_pair_needs_a_known_architecture(pair_folder: Path) -> None:

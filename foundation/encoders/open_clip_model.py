@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -162,12 +163,20 @@ def _model_config(path: Path, key: str) -> dict[str, Any]:
 
 
 def _build(library: ModuleType, name: str, key: str) -> tuple[nn.Module, Tokenizer]:
-    # Empty, and nothing is fetched.
+    # Empty, and nothing is fetched. That it is empty, which open_clip warns of, is true for a moment only.
+    root = logging.getLogger()
+    root.addFilter(_is_news)
     try:
         model = library.create_model(name, load_weights=False, pretrained_text=False)
         return model, library.get_tokenizer(name)
     except (RuntimeError, ImportError, OSError, ValueError, TypeError) as error:
         raise ContractError(f"The architecture of {key!r} cannot be built here: {type(error).__name__}.") from error
+    finally:
+        root.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not record.getMessage().endswith("Model initialized randomly.")
 
 
 def _completed(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
