@@ -198,12 +198,7 @@ def require_same_encoder(embeddings: Embeddings, encoder: TextEncoder) -> None:
     """
     if not isinstance(encoder, TextEncoder):
         raise ContractError("This encoder has no text side, so it cannot be asked.")
-    made_by = embeddings.encoder
-    ours = (encoder.spec.key, encoder.weights_digest, encoder.preprocessing_digest)
-    if (made_by["key"], made_by["weights_digest"], made_by["preprocessing_digest"]) != ours:
-        raise ContractError(
-            f"The embeddings were made by {made_by['key']!r} with other weights or another preprocessing."
-        )
+    embeddings.require_encoder(encoder.spec.key, encoder.weights_digest, encoder.preprocessing_digest)
 
 
 def text_features(encoder: TextEncoder, words: Sequence[str], contrast: Contrast) -> NDArray[np.float32]:

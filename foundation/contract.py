@@ -36,6 +36,16 @@ class EmbedOptions:
     queue: int = 8
     """Whole batches that may wait for the device: bounds memory, and bridges what readers stall."""
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no run.
+
+        Raises:
+            ContractError: If a count is not positive.
+        """
+        counts = (self.batch, self.threads, self.readers, self.queue, self.ahead + 1)
+        if any(count is not None and count < 1 for count in counts):
+            raise ContractError("Tiles in a batch, threads, readers and batches that wait are positive numbers.")
+
 
 def breaches_of_contract(spec: EncoderSpec, tiles: Mapping[float, int]) -> tuple[str, ...]:
     """What an encoder would be fed that it is not meant for.

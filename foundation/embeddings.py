@@ -104,11 +104,10 @@ class Embeddings:
             ContractError: If they differ.
         """
         wanted = {"key": key, "weights_digest": weights_digest, "preprocessing_digest": preprocessing_digest}
-        if any(self.encoder.get(name) != value for name, value in wanted.items()):
-            raise ContractError(
-                f"The embeddings were made by encoder {self.encoder.get('key')!r}, or with other weights or"
-                f" preprocessing, and not by the {key!r} that is needed."
-            )
+        other = [name.replace("_", " ") for name, value in wanted.items() if self.encoder.get(name) != value]
+        if other:
+            made_by = self.encoder.get("key")
+            raise ContractError(f"The embeddings were made by {made_by!r} and not by {key!r}: {other[-1]} differs.")
 
     def features(self, mpp: float) -> NDArray[np.float16]:
         """Features of every tile.

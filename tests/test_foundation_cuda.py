@@ -146,6 +146,7 @@ def test_a_store_of_other_numbers_has_another_name_and_says_why(
         (torch.AcceleratorError("CUDA error: unspecified launch failure"), DeviceError),
         (RuntimeError("CUDA error: the launch timed out and was terminated"), DeviceError),
         (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), DeviceError),
+        (RuntimeError("Input type (CUDABFloat16Type) and weight type (CUDAFloatType) differ"), RuntimeError),
         (RuntimeError("The size of tensor a (3) must match the size of tensor b (4)"), RuntimeError),
         (ValueError("of the model"), ValueError),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +74,8 @@ def _require_possible(arguments: argparse.Namespace, sources: Sequence[Address |
         raise BadRequestError("--scheduler, --workers and --certs belong to --one-pass; tiles are else encoded here")
     if arguments.weights is not None and len(arguments.encoder) > 1:
         raise BadRequestError("--weights belongs to one --encoder; run several of your own one after the other")
-    if arguments.batch is not None and arguments.batch < 1:
-        raise BadRequestError("--batch is a positive number")
+    if arguments.one_pass and arguments.device not in {"auto", "cpu"}:
+        raise BadRequestError("--one-pass encodes on the CPUs that cut the tiles; leave --device away")
 
 
 def _require_scales(
@@ -104,7 +105,8 @@ def _one_pass(arguments: argparse.Namespace, address: Address | Path, encoder: E
     assert isinstance(address, Address)  # noqa: S101 - so `_require_possible` has it
     specs = [TileSpec(mpp=mpp, px=encoder.spec.tile_px) for mpp in arguments.mpp or encoder.spec.mpp]
     with pool_of(arguments) as pool, progress("tiles") as show:
-        how: Any = {"weights": arguments.weights, "pool": pool, "progress": show, "options": _options(arguments)}
+        options = replace(_options(arguments), device="cpu")
+        how: Any = {"weights": arguments.weights, "pool": pool, "progress": show, "options": options}
         store, made = embed_in_one_pass(address, specs, encoder, arguments.out, **how)
     return _single(made, begin, store.info.warnings, {})
 

@@ -22,6 +22,9 @@ _MEMORY = ("out of memory", "ALLOC_FAILED")
 """What CUDA and its libraries say where torch does not raise its own error."""
 
 
+_FAILED = ("CUDA error", "CUBLAS_STATUS", "CUDNN_STATUS", "CUSOLVER_STATUS")
+
+
 def count() -> int:
     """How many GPUs torch can use here.
 
@@ -50,7 +53,7 @@ def typed_errors() -> Iterator[None]:
     except RuntimeError as error:
         if any(word in str(error) for word in _MEMORY):
             raise DeviceFullError(FULL) from error
-        if isinstance(error, torch.AcceleratorError) or "CU" in str(error)[:80]:  # CUDA, CUBLAS, CUDNN
+        if any(word in str(error) for word in _FAILED):
             raise DeviceError("The GPU went away, or failed, while it worked; what was finished is kept.") from error
         raise
 
