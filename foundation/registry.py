@@ -25,7 +25,10 @@ Loader = Callable[[str, "Path | None", "EncoderSpec | None"], Encoder]
 """(key, weights or None, row of the table or None) -> encoder."""
 
 FAMILIES = {
+    "adapted": "foundation.encoders.builtin:load_adapted",
     "builtin": "foundation.encoders.builtin:load",
+    "handcrafted": "foundation.encoders.handcrafted:load",
+    "small": "foundation.encoders.small:load",
     "timm": "foundation.encoders.timm_model:load",
     "open_clip": "foundation.encoders.open_clip_model:load",
     "bert_pair": "foundation.encoders.bert_pair:load",
@@ -38,6 +41,9 @@ FAMILIES = {
     "transformers": "foundation.encoders.outside:load",
 }
 """Loaders by family, imported on first use. Other distributions add theirs as entry points `oncoscope.encoders`."""
+
+DEFAULT_ENCODER = "tissue-lite0"
+"""What embeds where nobody names an encoder: docs/decisions/0017-default-encoder.md."""
 
 
 GENERIC = ("timm:<arch>", "open_clip:<arch>")

