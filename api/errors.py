@@ -34,6 +34,7 @@ from foundation.errors import (
     LicenceError,
     MissingWeightsError,
     PromptError,
+    QueryError,
     UnknownEncoderError,
     UnsupportedEncoderError,
 )
@@ -131,6 +132,7 @@ STATUS: Final[dict[type[Exception], int]] = {
     UnknownEncoderError: 422,
     InterchangeError: 422,
     PromptError: 422,
+    QueryError: 422,
     MissingWeightsError: 503,
     UnsupportedEncoderError: 501,
     LicenceError: 403,

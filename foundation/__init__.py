@@ -1,7 +1,7 @@
-"""Foundation: encoders by name, embeddings of whole slides, a tissue head, and prompts against tiles.
+"""Foundation: encoders by name, embeddings of slides, a tissue head, prompts against tiles, and search over cohorts.
 
-No torch is loaded before an encoder is: loaders are imported on first use. The verbs `embed` and `ask` live in modules
-of other names, for a submodule `foundation.embed` would hide the verb as soon as anything imported it.
+No torch is loaded before an encoder is: loaders are imported on first use. The verbs `embed`, `ask` and `search` live
+in modules of other names, for a submodule `foundation.embed` would hide the verb as soon as anything imported it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,18 @@ from foundation.errors import (
     DeviceError,
     EmbeddingsError,
     FoundationError,
+    IndexStoreError,
     LicenceError,
     MissingWeightsError,
     PromptError,
+    QueryError,
     RegistryError,
     UnknownEncoderError,
     UnknownTermError,
     UnsupportedEncoderError,
     WeightsMismatchError,
 )
+from foundation.index import SearchIndex, search
 from foundation.one_pass import embed_in_one_pass
 from foundation.registry import list_encoders, load_encoder
 from foundation.spec import EncoderSpec
@@ -47,12 +50,15 @@ __all__ = [
     "Encoder",
     "EncoderSpec",
     "FoundationError",
+    "IndexStoreError",
     "LicenceError",
     "MissingWeightsError",
     "PromptAnswer",
     "PromptError",
+    "QueryError",
     "RegistryError",
     "RunReport",
+    "SearchIndex",
     "SlideOutcome",
     "SlideSource",
     "TextEncoder",
@@ -67,4 +73,5 @@ __all__ = [
     "embed_in_one_pass",
     "list_encoders",
     "load_encoder",
+    "search",
 ]

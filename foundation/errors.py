@@ -15,6 +15,8 @@
     ├── RunStoppedError          the run was given up before this slide was done
     ├── BadFeaturesError         features that are not finite, all alike or zero
     ├── EmbeddingsError          no whole embeddings store stands there
+    ├── IndexStoreError          no whole search index stands there, or a block of it is damaged
+    ├── QueryError               a search that cannot be made: what is asked for is not in the index
     ├── InterchangeError         a file in another tool's layout that cannot be read or written
     └── PromptError              a prompt that cannot be asked
         └── UnknownTermError     outside the closed vocabulary; the message gives the nearest terms
@@ -73,6 +75,14 @@ class BadFeaturesError(FoundationError):
 
 class EmbeddingsError(FoundationError):
     """No whole embeddings store stands there."""
+
+
+class IndexStoreError(FoundationError):
+    """No whole search index stands there."""
+
+
+class QueryError(FoundationError):
+    """A search cannot be made."""
 
 
 class InterchangeError(FoundationError):

@@ -184,6 +184,7 @@ def write_embeddings(
     features: Mapping[float, NDArray[np.floating[Any]]],
     encoder: Mapping[str, Any],
     columns: int = 10,
+    content: str = "0" * HEX_DIGITS,
 ) -> Embeddings:
     """Write embeddings of a slide that never was: tiles of 224 px side by side on a slide of 0.25 um/px.
 
@@ -192,11 +193,13 @@ def write_embeddings(
         features: [N, D] of each zoom.
         encoder: At least `key`, `family`, `weights_digest` and `preprocessing_digest`.
         columns: Tiles in a row.
+        content: Hash of the slide's content.
 
     Returns:
         The embeddings; every tile is all tissue.
     """
-    name = fingerprint(tiles={f"{mpp}": np.asarray(rows, float).tolist() for mpp, rows in features.items()})
+    tiles = {f"{mpp}": np.asarray(rows, float).tolist() for mpp, rows in features.items()}
+    name = fingerprint(tiles=tiles, content=content)
     final = out / f"{name}.embeddings.zarr"
     zooms = [
         {"mpp": mpp, "px": 224, "overlap": 0, "tiles": len(rows), "extent": [896 * mpp, 896 * mpp]}
@@ -204,7 +207,7 @@ def write_embeddings(
     ]
     about = {
         "encoder": dict(encoder),
-        "slide": {"content_hash": "0" * HEX_DIGITS, "mpp": [0.25, 0.25]},
+        "slide": {"content_hash": content, "mpp": [0.25, 0.25]},
         "tiles_fingerprint": "1" * HEX_DIGITS,
         "zooms": zooms,
         "provenance": {"tiles": {}, "overridden": []},

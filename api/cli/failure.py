@@ -16,6 +16,7 @@ from foundation.errors import (
     InterchangeError,
     LicenceError,
     PromptError,
+    QueryError,
     UnknownEncoderError,
     UnsupportedEncoderError,
 )
@@ -32,6 +33,7 @@ WRONG: Final = (
     ManifestError,
     NotAStoreError,
     PromptError,
+    QueryError,
     SegmenterError,
     SpecError,
     UnknownEncoderError,
