@@ -53,13 +53,12 @@ def fetch(spec: EncoderSpec, access: Access) -> Path:
         MissingWeightsError: If the hub cannot be reached, lacks the file, or does not give it to this user.
     """
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         name, revision = repository(spec), _revision(spec)
         place = hf_hub_download(name, spec.file, revision=revision, cache_dir=access.cache, endpoint=access.endpoint)
         return Path(place)
-    except (HfHubHTTPError, OSError, ValueError) as error:
+    except Exception as error:  # its HTTP client has errors of its own, such as those of a proxy
         reason = f"The weights of {spec.key!r} could not be had from the hub ({type(error).__name__})."
         raise MissingWeightsError(f"{reason}{gate(spec)}") from error
 

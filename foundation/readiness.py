@@ -10,6 +10,7 @@ from typing import Final, Literal
 from packaging.requirements import Requirement
 
 from foundation.access import Access
+from foundation.errors import WeightsMismatchError
 from foundation.licence import allows, refusal
 from foundation.slide_spec import SlideEncoderSpec
 from foundation.spec import EncoderSpec
@@ -61,9 +62,12 @@ def readiness(spec: EncoderSpec | SlideEncoderSpec, access: Access, families: Co
     found = obstacle(spec, families)
     if found is not None:
         return found
-    if isinstance(spec, SlideEncoderSpec) or present(spec, access) is not None:
+    if isinstance(spec, SlideEncoderSpec):
         return READY
-    return Readiness("missing weights", advice(spec))
+    try:
+        return READY if present(spec, access) is not None else Readiness("missing weights", advice(spec))
+    except WeightsMismatchError as error:  # what the user states of one file says nothing of the other encoders
+        return Readiness("missing weights", str(error))
 
 
 def obstacle(spec: EncoderSpec | SlideEncoderSpec, families: Collection[str]) -> Readiness | None:

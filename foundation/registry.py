@@ -115,7 +115,7 @@ def _prepared(spec: EncoderSpec, weights: Path | None, access: Access) -> tuple[
     lacks = obstacle(spec, _families())
     if lacks is not None:
         raise UnsupportedEncoderError(lacks.detail)
-    path = weights if weights is not None else locate(spec.key, None, spec, access)
+    path = locate(spec.key, weights, spec, access)
     return pinned(spec, path), path
 
 

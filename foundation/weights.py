@@ -59,7 +59,8 @@ def present(spec: EncoderSpec, access: Access) -> Path | None:
         access: Where to look.
 
     Returns:
-        A file that exists and whose digest is stated; None if there is none.
+        A file that exists and whose digest is stated; None if there is none. What is stated and is no digest is a
+        `WeightsMismatchError`.
     """
     if spec.source.startswith(OWN):  # no less to be trusted than the code that it came with
         return _file(Path(__file__).parent / spec.source.removeprefix(OWN))

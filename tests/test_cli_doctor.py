@@ -104,6 +104,19 @@ def test_weights_in_the_folder_make_an_encoder_ready(
     assert states(told(capsys, "doctor"))["kaiko-vits16"] == "ready"
 
 
+def test_one_broken_digest_does_not_hide_the_other_encoders(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ONCOSCOPE_WEIGHTS", str(tmp_path))
+    (tmp_path / "crisp").mkdir()
+    (tmp_path / "crisp" / "CRISP.pth").write_bytes(b"weights")
+    (tmp_path / "crisp" / "CRISP.pth.sha256").write_text("to be done")
+    for command in ("encoders", "doctor"):
+        document = told(capsys, command)
+        assert (states(document)["crisp"], states(document)["builtin"]) == ("missing weights", "ready")
+        assert "no SHA-256" in next(row["detail"] for row in document["encoders"] if row["key"] == "crisp")
+
+
 def test_doctor_is_compact_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     text = capsys.readouterr().out

@@ -187,6 +187,13 @@ def test_anndata_of_others(tmp_path: Path) -> None:
         import_features(bare, "anndata", tmp_path, told)
 
 
+def test_of_claims_only_digests_are_kept(tmp_path: Path) -> None:
+    claims = {"weights_digest": "a" * 64, "preprocessing_digest": CANARY, f"{CANARY}_digest": "b" * 64}
+    note = json.dumps({"encoder": claims})
+    made = read(write(tmp_path / "x.h5", lambda file, _: file.attrs.update(oncoscope=note)))
+    assert made.provenance["imported"]["claimed"] == {"weights_digest": "a" * 64}
+
+
 def test_a_note_is_a_claim(tmp_path: Path) -> None:
     note = {"mpp": 1.0, "mpp0": [0.5, "x"], "px": True, "size": [-1, 5], "encoder": {"key": CANARY + " ", "a": 1}}
     path = write(tmp_path / "x.h5", lambda file, _: file.attrs.update(oncoscope=json.dumps(note)))

@@ -143,6 +143,11 @@ def test_a_hub_that_is_away_is_said_in_a_sentence(online: Access, monkeypatch: p
     assert not Hub.asked
 
 
+def test_what_the_client_of_the_hub_refuses_is_said_in_a_sentence(online: Access) -> None:
+    with pytest.raises(MissingWeightsError, match="could not be had"):
+        locate("net", None, SPEC, replace(online, endpoint="mirror.example:80"))  # as a proxy that wants a password
+
+
 def test_only_the_hub_is_asked_and_only_for_what_has_a_digest(online: Access) -> None:
     for other in (replace(SPEC, source="url:somewhere/else"), replace(SPEC, weights_sha256=None)):
         with pytest.raises(MissingWeightsError):
@@ -168,6 +173,13 @@ def test_a_stated_digest_that_is_none_is_refused(tmp_path: Path, stated: bytes) 
     put(tmp_path / "model.safetensors.sha256", stated)
     with pytest.raises(WeightsMismatchError, match="no SHA-256"):
         pinned(replace(SPEC, weights_sha256=None), own)
+
+
+@pytest.mark.parametrize("path", [Path(), Path("/"), Path("nowhere/weights.bin")], ids=str)
+def test_weights_that_are_no_file_are_refused(path: Path) -> None:
+    for key in ("resnet50", "uni", "quiltnet"):
+        with pytest.raises(MissingWeightsError, match="is not there"):
+            load_encoder(key, path)
 
 
 def test_what_is_hashed_is_what_is_read_next(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/@+-]{0,79}")
 """What may be the key of an encoder; other text of a file may be about a patient and is not kept."""
 
 
+CLAIMS: Final = ("weights_digest", "preprocessing_digest")
+DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
 @dataclass(frozen=True, eq=False)
 class Tiles:
     """Tiles to write."""
@@ -144,7 +148,7 @@ class Stated:
         note = _document(text)
         encoder = note.get("encoder")
         encoder = encoder if isinstance(encoder, dict) else {}
-        digests = {k: v for k, v in encoder.items() if k.endswith("_digest") and isinstance(v, str) and len(v) <= 64}
+        digests = {name: encoder[name] for name in CLAIMS if DIGEST.fullmatch(str(encoder.get(name)))}
         return replace(
             self,
             encoder=self.encoder or encoder_key(encoder.get("key")),
