@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import types
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,10 +28,12 @@ from foundation import (
     UnsupportedEncoderError,
     WeightsMismatchError,
     list_encoders,
+    load_encoder,
 )
 from foundation.bert import BertShape
 from foundation.encoders import bert_pair
 from foundation.registry import _families
+from foundation.testing import TINY_PAIR, write_tiny_pair
 from foundation.testing_networks import check_features, made_state, write_state
 from foundation.torchvision_shim import import_beside
 
@@ -150,6 +153,36 @@ def test_a_folder_that_says_it_is_the_same_is_read(tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     with pytest.raises(WeightsMismatchError, match="not those of 'quiltnet'"):
         load(ROWS["quiltnet"], write_state({"a": torch.zeros(1)}, tmp_path / "open_clip_pytorch_model.bin"))
+
+
+def _changed(folder: Path, tower: str, **other: object) -> Path:
+    """A small pair with more to say about one of its towers."""
+    config = json.loads((write_tiny_pair(folder) / "open_clip_config.json").read_text())
+    config["model_cfg"][tower] |= other
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("tower", "other"),
+    [
+        ("text_cfg", {"hf_model_name": "lab/words"}),
+        ("vision_cfg", {"timm_model_name": "hf-hub:lab/net"}),
+        ("vision_cfg", {"timm_model_name": "local-dir:/net"}),
+    ],
+)
+def test_a_folder_that_builds_from_elsewhere_is_refused(tower: str, other: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ContractError, match="stands elsewhere"):
+        load_encoder(TINY_PAIR, _changed(tmp_path, tower, **other))
+
+
+def test_a_folder_cannot_allow_its_code_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, object] = {}
+    library = types.SimpleNamespace(from_pretrained=lambda _place, **how: asked.update(how))
+    monkeypatch.setitem(sys.modules, "transformers", types.SimpleNamespace(AutoTokenizer=library))
+    words = {"hf_tokenizer_name": "lab/words", "tokenizer_kwargs": {"trust_remote_code": True}}
+    load_encoder(TINY_PAIR, _changed(tmp_path, "text_cfg", **words))
+    assert (asked["trust_remote_code"], asked["local_files_only"]) == (False, True)
 
 
 # ---- pairs with a BERT

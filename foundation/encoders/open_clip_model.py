@@ -28,6 +28,9 @@ CONFIG = "open_clip_config.json"
 CHECKPOINTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 """What open_clip calls weights in a folder, the safe kind first."""
 
+LOCAL = {"trust_remote_code": False, "local_files_only": True}
+"""How transformers may read the words of a folder, whatever the folder says of it."""
+
 Tokenizer = Callable[[list[str]], Tensor]
 
 
@@ -102,9 +105,10 @@ def _of_row(key: str, weights: Path | None, spec: EncoderSpec) -> OpenClipEncode
     library = import_beside("open_clip")
     _require_known(spec.arch, library)
     path = locate(key, weights, spec)
-    _require_same(path.parent / CONFIG, library.get_model_config(spec.arch), key)
+    config = library.get_model_config(spec.arch)
+    _require_same(path.parent / CONFIG, config, key)
     state, digest = read_state(path, spec.weights_sha256, spec.state_key, spec.state_prefix)
-    model, tokenizer = _build(library, spec.arch, key)
+    model, tokenizer = _build(library, spec.arch, config, key)
     load_exactly(model, _completed(renamed(state, spec.state_names), model), key)
     return OpenClipEncoder(spec, model, digest, tokenizer)
 
@@ -116,7 +120,8 @@ def _of_user(key: str, weights: Path | None) -> OpenClipEncoder:
     if folder is None:
         _require_known(arch, library)
     path = locate(key, weights if folder is None else _checkpoint(key, folder))
-    model, tokenizer = _build(library, arch if folder is None else f"local-dir:{folder}", key)
+    config = library.get_model_config(arch) if folder is None else _model_config(folder / CONFIG, key)
+    model, tokenizer = _build(library, arch if folder is None else f"local-dir:{folder}", config, key)
     state, digest = read_state(path, None)
     load_exactly(model, _completed(state, model), key)
     return OpenClipEncoder(_describe(key, model), model, digest, tokenizer)
@@ -162,13 +167,22 @@ def _model_config(path: Path, key: str) -> dict[str, Any]:
         raise WeightsMismatchError(f"The weights folder of {key!r} has no {CONFIG} of open_clip.") from error
 
 
-def _build(library: ModuleType, name: str, key: str) -> tuple[nn.Module, Tokenizer]:
+def _require_own(config: dict[str, Any], key: str) -> dict[str, Any]:
+    # Towers that are built from what others keep are refused; what comes back is how the words may be read.
+    text, vision = (part if isinstance(part := config.get(name), dict) else {} for name in ("text_cfg", "vision_cfg"))
+    if text.get("hf_model_name") or ":" in str(vision.get("timm_model_name")):
+        raise ContractError(f"A tower of {key!r} is described by what stands elsewhere; nothing is fetched for it.")
+    return LOCAL if text.get("hf_tokenizer_name") else {}
+
+
+def _build(library: ModuleType, name: str, config: dict[str, Any], key: str) -> tuple[nn.Module, Tokenizer]:
     # Empty, and nothing is fetched. That it is empty, which open_clip warns of, is true for a moment only.
+    words = _require_own(config, key)
     root = logging.getLogger()
     root.addFilter(_is_news)
     try:
         model = library.create_model(name, load_weights=False, pretrained_text=False)
-        return model, library.get_tokenizer(name)
+        return model, library.get_tokenizer(name, **words)
     except (RuntimeError, ImportError, OSError, ValueError, TypeError) as error:
         raise ContractError(f"The architecture of {key!r} cannot be built here: {type(error).__name__}.") from error
     finally:
