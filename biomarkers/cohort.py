@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from biomarkers.card import Biomarker, load_card
 from biomarkers.manifest import Row, read_manifest
@@ -21,6 +21,7 @@ from biomarkers.pipeline import score
 from biomarkers.provenance import request_fingerprint
 from biomarkers.result import stored_score
 from biomarkers.tables import write_atomically, write_tables
+from foundation.access import Access, chosen
 from slides import SlideInfo, open_slide
 from slides.jail.spec import Jail
 from tiling import Event, LocalPool, Needs, Pool, Progress
@@ -52,6 +53,8 @@ class Task:
     """What is known of the row so far."""
     request: str
     """Fingerprint of what is asked for."""
+    access: Access
+    """What whoever asks may do with encoders: a worker of another process was not told."""
 
 
 @dataclass
@@ -145,7 +148,8 @@ def score_task(task: Task) -> Outcome:
     """
     folder = f"slides/{task.outcome.slide}"
     try:
-        found = score(task.row.address, task.card, task.out / folder, slide_id=task.row.id, stages=task.out / "stages")
+        told: Any = {"slide_id": task.row.id, "stages": task.out / "stages", "access": task.access}
+        found = score(task.row.address, task.card, task.out / folder, **told)
     except Exception as error:  # noqa: BLE001 - as above
         return _refused(task, _failed(task.outcome, error))
     return replace(task.outcome, state=SCORED, score=found, result=folder, computed=True)
@@ -177,7 +181,7 @@ def _ledger(opened: Sequence[tuple[Row, Opened]], card: Biomarker, out: Path) ->
             reason = f"row {namesake} is the same slide with another scale"
             ledger.settled[row.number] = replace(outcome, state=FAILED, reason=reason)
         else:
-            _enter(ledger, Task(row, card, out, outcome, request_fingerprint(info, card, row.id)))
+            _enter(ledger, Task(row, card, out, outcome, request_fingerprint(info, card, row.id), chosen()))
     return ledger
 
 

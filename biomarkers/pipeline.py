@@ -17,6 +17,7 @@ from biomarkers.report.evidence import gather
 from biomarkers.result import make_room, stored_score
 from biomarkers.score import Gate, Score
 from foundation import Embeddings, Encoder, embed, load_encoder
+from foundation.access import Access, chosen
 from slides import Address, SlideInfo, open_slide
 from tiling import Pool, TileStore, tile
 
@@ -45,6 +46,7 @@ def score(
     slide_id: str | None = None,
     stages: Path | None = None,
     tiled: Progress | None = None,
+    access: Access | None = None,
 ) -> Score:
     """Score a slide and write its report; a whole result of the same request is returned as it is.
 
@@ -57,6 +59,7 @@ def score(
         slide_id: The researcher's pseudonym of the slide; one made from its content where None.
         stages: Folder of reusable stages (tiles, embeddings); `out/stages` where None.
         tiled: Called with tiles cut and tiles in all, before any is embedded.
+        access: What encoders may be used for, and where their weights are; None for what the process was told.
 
     Returns:
         The score. A slide that cannot be judged raises a `NotEvaluableError`, and nothing of a result is left in `out`.
@@ -72,7 +75,7 @@ def score(
     if ready is not None:
         return ready
     make_room(out, info.content_hash, slide_id)
-    done = _run(address, card, stages or out / "stages", pool, (tiled, progress))
+    done = _run(address, card, stages or out / "stages", pool, (tiled, progress), access=access or chosen())
     grid = done.store.grid(card.zooms[0])
     evidence = gather(address, done.store, grid, done.reading)
     found = _score(info, card, done, slide_id)
@@ -84,7 +87,13 @@ def score(
 
 
 def _run(
-    address: Address, card: Biomarker, stages: Path, pool: Pool | None, told: tuple[Progress | None, Progress | None]
+    address: Address,
+    card: Biomarker,
+    stages: Path,
+    pool: Pool | None,
+    told: tuple[Progress | None, Progress | None],
+    *,
+    access: Access,
 ) -> Stages:
     """Tile, check the gates, and only then embed, which is what takes long."""
     tiled, embedded = told
@@ -92,7 +101,7 @@ def _run(
     grid = store.grid(card.zooms[0])
     gates = measure_gates(card, store.mask, grid)
     require_passed(gates)
-    encoder = _encoder(card.encoder)
+    encoder = _encoder(card.encoder, access)
     embeddings = embed(store, encoder, stages, zooms=card.zooms, address=address, progress=embedded)
     return Stages(store, gates, embeddings, read(card, embeddings, grid))
 
@@ -115,6 +124,6 @@ def _score(info: SlideInfo, card: Biomarker, done: Stages, slide_id: str | None)
 
 
 @cache
-def _encoder(key: str) -> Encoder:
+def _encoder(key: str, access: Access) -> Encoder:
     """One encoder a process: a cohort loads it once."""
-    return load_encoder(key)
+    return load_encoder(key, access=access)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from biomarkers import CohortResult, ManifestError, score_cohort
+from biomarkers.card import load_card
 from biomarkers.outcome import explain
+from foundation.access import Access, chosen, configure
 from slides.testing import write_slide
 from tiling import Event, LocalPool, Needs, Outcome, WorkerKilledError
 from tiling.pool import ANYWHERE
@@ -206,6 +209,35 @@ def test_a_worker_that_dies_costs_one_row(folder: Path, out: Path, tmp_path: Pat
         )
     assert [row.state for row in result.outcomes] == ["scored", "failed", "not_evaluable"]
     assert "died" in result.outcomes[1].reason
+
+
+class FreshPool(LocalPool):
+    """A pool whose workers know nothing of what this process was told, as processes of their own."""
+
+    def outcomes(
+        self, function: Callable[[Any], Any], items: Iterable[Any], needs: Needs = ANYWHERE
+    ) -> Iterator[Outcome[Any]]:
+        told = chosen()
+        for item in items:
+            configure(Access())
+            try:
+                yield from super().outcomes(function, [item], needs)
+            finally:
+                configure(told)
+
+
+@pytest.mark.usefixtures("first")
+def test_workers_hold_the_policy_of_who_sends_them(folder: Path, out: Path, tmp_path: Path) -> None:
+    shutil.copytree(out / "stages", tmp_path / "out" / "stages")
+    card = replace(load_card("tissue-composition"), encoder="uni")
+    manifest = named_manifest(folder, tmp_path / "m.csv", "slide,path\nCASE-1,@-a.svs\n")
+    configure(Access(policy="commercial"))
+    try:
+        with FreshPool() as pool:
+            (row,) = score_cohort(manifest, card, tmp_path / "out", pool).outcomes
+    finally:
+        configure(Access())
+    assert "CC-BY-NC-ND-4.0" in row.reason
 
 
 def test_one_slide_at_two_scales_needs_names(folder: Path, out: Path, tmp_path: Path) -> None:
