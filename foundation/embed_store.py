@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foundation import embeddings as layout
 from foundation.embeddings import Embeddings
-from foundation.encoder import Encoder
+from foundation.encoder import Encoder, recipe_of
 from foundation.features import require_spread
 from tiling.commit import staged
 from tiling.fingerprint import fingerprint
@@ -44,13 +44,12 @@ class Making:
         Returns:
             64 hex digits.
         """
-        encoder = self.encoder
         arithmetic = {"numbers": dict(self.numbers)} if self.numbers else {}
         return fingerprint(
             kind=layout.KIND,
             format=layout.FORMAT,
             tiles=tiles,
-            encoder=[encoder.spec.key, encoder.weights_digest, encoder.preprocessing_digest],
+            encoder=recipe_of(self.encoder),
             zooms=list(self.zooms),
             breaches=list(self.breaches),
             **arithmetic,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,3 +58,16 @@ class TextEncoder(Encoder, Protocol):
         Returns:
             Features [T, dim] of length 1.
         """
+
+
+def recipe_of(encoder: Encoder) -> dict[str, Any]:
+    """What the features of a loaded encoder depend on, for the names of stores.
+
+    Args:
+        encoder: The encoder.
+
+    Returns:
+        The recipe of its row, with the digests that it has in place of those that are stated.
+    """
+    digests = {"weights_sha256": encoder.weights_digest, "preprocessing": encoder.preprocessing_digest}
+    return encoder.spec.recipe() | digests

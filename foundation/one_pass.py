@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foundation.contract import EmbedOptions, breaches_of_contract, require_allowed
 from foundation.embed_stage import embed
 from foundation.embeddings import Embeddings
-from foundation.encoder import Encoder
+from foundation.encoder import Encoder, recipe_of
 from foundation.errors import WeightsMismatchError
 from foundation.features import BATCH, encode_batch, usable
 from foundation.registry import load_encoder
@@ -39,19 +39,19 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True)
 class EncodeTiles:
-    """An encoder as something to compute of every tile; only its name and digests travel to workers."""
+    """An encoder as something to compute of every tile; only its name and a digest travel to workers."""
 
     key: str
     weights: Path | None
     """The user's own weights; workers must see the same file."""
-    weights_digest: str
-    preprocessing_digest: str
+    recipe: str
+    """Digest of what its features depend on."""
     batch: int
 
     @property
     def digest(self) -> str:
         """What determines the features."""
-        return fingerprint(key=self.key, digests=[self.weights_digest, self.preprocessing_digest], batch=self.batch)
+        return fingerprint(recipe=self.recipe, batch=self.batch)
 
     def __call__(self, mpp: float, tiles: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Encode tiles.
@@ -72,15 +72,14 @@ class EncodeTiles:
         """The encoder, loaded once in a process.
 
         Raises:
-            WeightsMismatchError: If this worker has other weights than the driver.
+            WeightsMismatchError: If this worker has other weights than the driver, or another recipe.
         """
         with _LOCK:
             found = _HERE.get(self.digest)
             if found is None:
                 found = load_encoder(self.key, self.weights)
-                wanted = self.weights_digest, self.preprocessing_digest
-                if (found.weights_digest, found.preprocessing_digest) != wanted:
-                    raise WeightsMismatchError("A worker has other weights or preprocessing of this encoder.")
+                if fingerprint(**recipe_of(found)) != self.recipe:
+                    raise WeightsMismatchError("A worker has other weights or another recipe of this encoder.")
                 _HERE[self.digest] = found
             return found
 
@@ -134,8 +133,8 @@ def embed_in_one_pass(
     """
     options = options or EmbedOptions()
     require_allowed(breaches_of_contract(encoder.spec, {spec.mpp: spec.px for spec in specs}), options)
-    digests = encoder.weights_digest, encoder.preprocessing_digest
-    measure = EncodeTiles(encoder.spec.key, for_workers(encoder.spec, weights), *digests, options.batch or BATCH)
+    key, recipe = encoder.spec.key, fingerprint(**recipe_of(encoder))
+    measure = EncodeTiles(key, for_workers(encoder.spec, weights), recipe, options.batch or BATCH)
     how: Any = {"pool": pool, "keep": keep, "progress": progress, "selection": selection, "needs": needs}
     with _lent(measure.digest, encoder):
         store, rows = tile_and_measure(address, specs, out, measure, **how)

@@ -120,11 +120,15 @@ def test_the_name_follows_from_everything_that_matters(store: TileStore, tmp_pat
         Colour(weights_digest="1" * 64),
         Colour(spec=replace(SPEC, mean=(0.4, 0.5, 0.5))),
         Colour(spec=replace(SPEC, key="other")),
+        Colour(spec=replace(SPEC, pooling="mean")),
+        Colour(spec=replace(SPEC, kwargs={"init_values": 1.0})),
     ]
     names = [embed(store, encoder, tmp_path).fingerprint for encoder in encoders]
     names.append(embed(store, Colour(), tmp_path, zooms=[2.0]).fingerprint)
-    assert len(set(names)) == 5
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(set(names)) == 7
+    assert len(list(tmp_path.iterdir())) == 7
+    words = Colour(spec=replace(SPEC, licence="another", weights_sha256="0" * 64, note="of no matter to a feature"))
+    assert embed(store, words, tmp_path).fingerprint == names[0]
 
 
 def test_the_bits_do_not_depend_on_the_threads(address: Address, tmp_path: Path) -> None:

@@ -20,11 +20,13 @@ from foundation import (
     load_encoder,
     one_pass,
 )
+from foundation.encoder import recipe_of
 from foundation.one_pass import EncodeTiles
 from slides import Address
 from slides.testing import write_slide
 from tiling import LocalPool, Needs, SpecError, TileSpec, tile
 from tiling.cluster import DaskPool
+from tiling.fingerprint import fingerprint
 from tiling.pool import ANYWHERE, Item, Outcome, Result
 from tiling.sampling import Sampling
 from tiling.selection import Selection
@@ -128,7 +130,9 @@ def test_the_contract_is_looked_at_before_any_work(address: Address, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_with_other_weights_does_nothing() -> None:
-    measure = EncodeTiles("builtin", None, "0" * 64, "0" * 64, 16)
+@pytest.mark.parametrize("other", [{"weights_sha256": "0" * 64}, {"pooling": "mean"}])
+def test_a_worker_with_other_weights_or_another_recipe_does_nothing(other: dict[str, str]) -> None:
+    recipe = recipe_of(load_encoder("builtin"))
+    measure = EncodeTiles("builtin", None, fingerprint(**recipe | other), 16)
     with pytest.raises(WeightsMismatchError):
         measure(0.5, np.zeros((1, 224, 224, 3), np.uint8))
