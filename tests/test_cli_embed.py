@@ -14,6 +14,7 @@ import pytest
 
 from api.cli import main
 from foundation import Embeddings
+from foundation.registry import DEFAULT_ENCODER
 from foundation.testing import TINY_TIMM, write_tiny_timm
 from slides.testing import write_slide
 from tiling import TileSpec, TileStore, tile
@@ -111,6 +112,11 @@ def test_the_contract_is_overridden_by_name_only(
     assert main(["embed", *map(str, (slide, *options)), "--override", "--json"]) == 0
     made = Embeddings.open(Path(json.loads(capsys.readouterr().out)["store"]))
     assert len(made.provenance["overridden"]) == 1
+
+
+def test_who_names_no_encoder_gets_ours(slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["embed", str(slide), "--mpp", "2", "--override", "--out", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["encoder"]["key"] == DEFAULT_ENCODER
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:

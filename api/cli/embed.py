@@ -35,9 +35,10 @@ def embed(arguments: argparse.Namespace) -> Reply:
         The reply; several slides or encoders give a list, and status 1 where any failed.
     """
     from foundation import load_encoder
+    from foundation.registry import DEFAULT_ENCODER
 
     begin = time.perf_counter()
-    arguments.encoder = list(dict.fromkeys(arguments.encoder))
+    arguments.encoder = list(dict.fromkeys(arguments.encoder or [DEFAULT_ENCODER]))
     sources = [_source(arguments, slide) for slide in arguments.slide]
     _require_possible(arguments, sources)
     encoders = [load_encoder(key, arguments.weights) for key in arguments.encoder]

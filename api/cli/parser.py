@@ -144,7 +144,7 @@ def _embed(embed: argparse.ArgumentParser) -> None:
     _slide(embed, "SLIDE|STORE", several=True)
     _out(embed)
     embed.add_argument(
-        "--encoder", required=True, action="append", metavar="KEY", help="see `oncoscope encoders`; may be repeated"
+        "--encoder", action="append", metavar="KEY", help="see `oncoscope encoders`; may be repeated (default: our own)"
     )
     embed.add_argument("--weights", type=Path, metavar="FILE", help="weights that you have yourself")
     embed.add_argument(
