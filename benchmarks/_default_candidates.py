@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -33,6 +34,8 @@ PARTS: dict[str, tuple[str, ...]] = {
     "handcrafted+adapted_lite0": ("handcrafted", "adapted_lite0"),
 }
 """Candidates by name; a combination sets the features of its parts side by side."""
+CONTROLS = frozenset({"mean_colour", "random_small"})
+"""What any candidate must beat; neither can be the default."""
 TRAINED = frozenset({"small", "adapted_lite0"})
 """Parts that were trained on the patches."""
 
@@ -102,17 +105,26 @@ def embed(encoder: Encoder, patches: Image, threads: int = 2) -> Floats:
         return np.concatenate(list(pool.map(batch, range(0, len(patches), BATCH))))
 
 
+def core_speed(encoder: Encoder, patches: Image) -> float:
+    """Tiles a second of processor time of one thread, by its fastest batch; tiles are ready in memory.
+
+    Processor time is wall time where the core is free, and does not count others that are at work on it.
+    """
+    return BATCH / _fastest(encoder, patches, time.thread_time)
+
+
 def speed(encoder: Encoder, patches: Image, threads: int) -> float:
-    """Tiles a second of whole batches on that many threads, by each thread's fastest: others may be using the cores."""
-    tiles = np.stack([resized(image, encoder.spec.tile_px) for image in patches[:BATCH]])
-
-    def fastest(_: int) -> float:
-        spans = []
-        for _ in range(16):
-            start = time.perf_counter()
-            encoder.encode(tiles)
-            spans.append(time.perf_counter() - start)
-        return min(spans)
-
+    """Tiles a second of wall time on that many threads, by each one's fastest batch."""
     with ThreadPoolExecutor(threads) as pool:
-        return sum(BATCH / span for span in pool.map(fastest, range(threads)))
+        return sum(BATCH / span for span in pool.map(lambda _: _fastest(encoder, patches), range(threads)))
+
+
+def _fastest(encoder: Encoder, patches: Image, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of the fastest of 15 batches, after one to warm up."""
+    tiles = np.stack([resized(image, encoder.spec.tile_px) for image in patches[:BATCH]])
+    spans = []
+    for _ in range(16):
+        start = clock()
+        encoder.encode(tiles)
+        spans.append(clock() - start)
+    return min(spans[1:])

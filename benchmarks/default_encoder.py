@@ -18,8 +18,8 @@ zooms                a probe fitted and judged on fields sewn from patches of on
 distinct             the probe on the half of the test patches whose nearest support patch (cosine of Lite0's features)
                      is farthest: what is left when near-duplicates cannot help
 by_chance            the same probe where the split is by chance; only where nothing was trained on patches
-tiles_per_s_core     the fastest of 15 batches of 16 tiles in memory on one thread; of combinations by the sum of times.
-                     tiles_per_s_two_threads: the same on two
+tiles_per_s_core     by the processor time of one thread, the fastest of 15 batches of 16 tiles in memory; combinations
+                     by the sum of times. tiles_per_s_two_threads: the same on two threads, by wall time
 
 The default is a network of ours only if, on the patches judged, the lower 95 % bound of its paired difference to every
 candidate without training (a, b, a+b) is above 0; which one of ours is chosen on validation among those of at least
@@ -41,7 +41,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._default_candidates import PARTS, TRAINED, embed, part, speed
+from benchmarks._default_candidates import CONTROLS, PARTS, TRAINED, core_speed, embed, part, speed
 from benchmarks._default_judging import (
     Floats,
     Labels,
@@ -131,7 +131,7 @@ def embedded(name: str, sets: Sets) -> Embedded:
     """Embed every set with one part."""
     print(f"embedding with {name}", file=sys.stderr, flush=True)
     encoder = part(name)
-    core, two = (speed(encoder, sets.train.images, threads) for threads in (1, 2))
+    core, two = core_speed(encoder, sets.train.images), speed(encoder, sets.train.images, 2)
     train, validation, test = (embed(encoder, p.images) for p in (sets.train, sets.validation, sets.test))
     variants = {name: embed(encoder, images) for name, images in sets.variants.items()}
     zooms = {mpp: (embed(encoder, s.images), embed(encoder, t.images)) for mpp, (s, t) in sets.zooms.items()}
@@ -253,7 +253,8 @@ def choice(verdicts: dict[str, Verdict], labels: Labels) -> tuple[str, dict[str,
     fast = [name for name, v in verdicts.items() if v.figures["tiles_per_s_core"] >= SPEED]
     ours = [name for name in fast if TRAINED & set(PARTS[name])]
     others = [name for name in PARTS if not TRAINED & set(PARTS[name])]
-    modest = best_of([name for name in fast if name in others] or others, verdicts)
+    untrained = [name for name in others if name not in CONTROLS]
+    modest = best_of([name for name in fast if name in untrained] or untrained, verdicts)
     alone = [name for name in ours if len(PARTS[name]) == 1]
     if not alone:
         return modest, {}

@@ -156,7 +156,7 @@ def test_balanced_accuracy_weighs_classes_alike() -> None:
 def test_ours_is_the_default_only_where_it_is_surely_better(ours: float, speed: float, winner: str) -> None:
     labels = np.repeat(np.arange(2), 100)
     shares = {"small": ours, "handcrafted": 0.8, "lite0": 0.7, "handcrafted+lite0": 0.8, "mean_colour": 0.4}
-    shares["random_small"] = 0.5
+    shares["random_small"] = 0.805 if ours < 0.9 else 0.5  # a control that does well is still none to ship
     verdicts = {}
     for number, (name, share) in enumerate(shares.items()):
         hits = np.random.default_rng(number).permutation(np.arange(200) < 200 * share)
