@@ -19,7 +19,8 @@ def allow(settings: Settings, *, online: bool = False, policy: Policy | None = N
     Returns:
         What is allowed from now on.
     """
-    access = Access(folder=settings.weights, online=settings.online or online, policy=settings.policy)
+    folder = settings.weights and settings.weights.absolute()  # workers stand in folders of their own
+    access = Access(folder=folder, online=settings.online or online, policy=settings.policy)
     access = access if policy is None else replace(access, policy=policy)
     configure(access)
     return access

@@ -91,6 +91,15 @@ def test_tiles_outside_the_stated_slide_are_refused(tmp_path: Path) -> None:
     assert "outside the slide" in refused(write(tmp_path / "x.h5", small))
 
 
+@pytest.mark.parametrize(("overlap", "good"), [(255, True), (256, False), (100_000, False)])
+def test_tiles_overlap_by_less_than_their_side(overlap: int, good: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    path = write(tmp_path / "x.h5", lambda file, _: file["coords"].attrs.update(overlap=overlap))
+    if good:
+        assert read(path).tile_area_mm2(0.5) == pytest.approx(0.0005**2)
+    else:
+        assert "no tiles of a slide" in refused(path)
+
+
 def test_an_imported_store_says_what_it_is(tmp_path: Path) -> None:
     made = Embeddings.open(read(write(tmp_path / f"{CANARY}.h5")).path)
     assert (made.encoder["key"], made.encoder["weights_digest"]) == ("theirs", UNKNOWN)

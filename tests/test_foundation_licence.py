@@ -67,5 +67,8 @@ def test_the_environment_sets_the_policy_and_the_command_line_may_change_it(
         assert problem_of(caught.value)["code"] == "licence"
         assert "CC-BY-NC-ND-4.0" in problem_of(caught.value)["detail"]
         assert allow(Settings(), policy="research").policy == "research"
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("ONCOSCOPE_WEIGHTS", "own")  # workers elsewhere are told of the folder too
+        assert allow(Settings()).folder == tmp_path / "own"
     finally:
         configure(Access())

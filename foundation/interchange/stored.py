@@ -117,8 +117,8 @@ def _scale(stated: Stated, options: ImportOptions) -> _Scale:
     mpp = options.mpp or _stated_mpp(stated, mpp0, px)
     if mpp is None:
         raise InterchangeError("The file does not say the scale of its tiles; give it (--mpp).")
-    if not 0 < px <= MAX_PX or not 0 < mpp <= MAX_MPP:
-        raise InterchangeError(f"Tiles of {px} px at {mpp:g} um/px are no tiles of a slide.")
+    if not (stated.overlap or 0) < px <= MAX_PX or not 0 < mpp <= MAX_MPP:
+        raise InterchangeError(f"Tiles of {px} px at {mpp:g} um/px, or of that overlap, are no tiles of a slide.")
     return _Scale(mpp0, mpp, px)
 
 
