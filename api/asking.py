@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import re
-import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from api.answer_files import background, numbers_of, scale_of, write_answer
 from api.errors import BadRequestError
 from api.stores import kind_of, open_tiles
-from biomarkers.export.geojson import TileLayer, write_geojson
-from biomarkers.report.maps import Scale, View, heat_map, heat_scale, tile_index
-from biomarkers.report.png import png
-from foundation import Answer, Embeddings, Encoder, PromptAnswer, ask, embed, load_encoder
+from biomarkers.export.geojson import TileLayer
+from foundation import Answer, Bank, Embeddings, Encoder, Question, ask, embed, load_encoder
 from foundation.embeddings import KIND as EMBEDDINGS
-from foundation.prompts import checked, tissue_of
-from slides import Address, Region, SlideInfo, open_slide
+from foundation.prompts import tissue_of
+from foundation.query import text_side
+from slides import Address, SlideInfo
 from tiling import Pool, TileGrid, TileSpec, tile
 
 ZOOM: Final = 0.5
 """Scale in um/px at which a slide is asked: cells and their surroundings, and what `tissue-composition` uses too."""
-MAP_PX: Final = 1280
-"""Longer side of a heat map in pixels."""
-OPACITY: Final = 0.6
-"""Of the colours over the slide: strong enough to be read, weak enough to see the tissue."""
-ANSWER: Final = "answer.json"
-OURS: Final = re.compile(r"prompt-[0-9]+\.(png|geojson)")
-"""Names of the files beside it; whatever else stands in the folder is the user's."""
 Progress = Callable[[int, int], None]
 
 
@@ -44,27 +33,63 @@ def require_known(prompts: Sequence[str]) -> None:
     Args:
         prompts: What was asked.
     """
-    for word in checked(prompts):
+    require_words_known(Question(tuple(prompts)))
+
+
+def require_words_known(question: Question) -> None:
+    """The same for a whole question, before anything is loaded.
+
+    Args:
+        question: What was asked.
+    """
+    for word in question.words():
         tissue_of(word)
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a slide is asked with."""
+
+    encoder: Encoder | None = None
+    """None for the built-in one."""
+    mpp: float | None = None
+    """Scale of the tiles in um/px; None for what suits encoder and store."""
+    bank: Bank | None = None
+    """Reference slides to compare with."""
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether words are those of the closed vocabulary."""
+        return self.encoder is None or self.encoder.spec.family == "builtin"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who is told how far the work is; each is called with how many are done and how many there are."""
+
+    embedded: Progress | None = None
+    cut: Progress | None = None
 
 
 def ask_slide(
     where: Address | Path,
-    prompts: Sequence[str],
+    question: Sequence[str] | Question,
     out: Path,
     pool: Pool | None = None,
     *,
+    means: Means | None = None,
     stages: Path | None = None,
     progress: Progress | None = None,
     tiled: Progress | None = None,
 ) -> dict[str, Any]:
-    """Put prompts to a slide and draw where their answers are.
+    """Put a question to a slide and draw where its answers are.
 
     Args:
         where: A slide, or the path of a tile or embeddings store.
-        prompts: Words of the closed vocabulary.
+        question: Prompts, or a question with classes or examples.
         out: Folder of the answer.
         pool: Where tiles are cut; threads of this process where None.
+        means: What the slide is asked with; None for the built-in encoder.
         stages: Folder of reusable tiles and embeddings; `out/stages` where None.
         progress: Called with tiles embedded and tiles in all.
         tiled: Called with tiles cut and tiles in all, before.
@@ -73,18 +98,28 @@ def ask_slide(
         What `answer.json` says: the answer, `slide`, `seconds`, and in each prompt the names of its files.
     """
     begin = time.perf_counter()
-    require_known(prompts)
-    embeddings = _embeddings(where, stages or out / "stages", pool, progress, tiled)
-    answer = ask(embeddings, prompts)
+    means = means or Means()
+    asked = question if isinstance(question, Question) else Question(tuple(question))
+    if asked.has_words and means.is_builtin:
+        require_words_known(asked)
+    text = text_side(means.encoder) if asked.has_words and means.encoder and not means.is_builtin else None
+    embeddings = _embeddings(where, stages or out / "stages", pool, means, Told(progress, tiled))
+    answer = ask(embeddings, asked, means.mpp, encoder=text, bank=means.bank)
+    document = _document(answer, embeddings)
+    document["seconds"] = round(time.perf_counter() - begin, 3)
+    info, digest = SlideInfo.from_json(embeddings.slide), answer.provenance["embeddings_fingerprint"]
     grid = grid_of(embeddings, answer.mpp)
+    layers = [TileLayer(info, grid, digest + prompt.prompt, numbers_of(prompt)) for prompt in answer.prompts]
+    write_answer(out, document, answer, layers, background(where, embeddings))
+    return document
+
+
+def _document(answer: Answer, embeddings: Embeddings) -> dict[str, Any]:
+    """What `answer.json` says."""
     document = answer.to_json() | {"slide": _slide(embeddings)}
     for number, (prompt, found) in enumerate(zip(document["prompts"], answer.prompts, strict=True), start=1):
         prompt["files"] = {"heatmap_png": f"prompt-{number}.png", "tiles_geojson": f"prompt-{number}.geojson"}
-        prompt["heatmap_scale"] = [_scale(found).low, _scale(found).high]
-    document["seconds"] = round(time.perf_counter() - begin, 3)
-    info, digest = SlideInfo.from_json(embeddings.slide), document["provenance"]["embeddings_fingerprint"]
-    layers = [TileLayer(info, grid, digest + prompt.prompt, _numbers(prompt)) for prompt in answer.prompts]
-    _write(out, document, answer, layers, _background(where, embeddings))
+        prompt["heatmap_scale"] = [scale_of(found).low, scale_of(found).high]
     return document
 
 
@@ -115,18 +150,32 @@ def grid_of(embeddings: Embeddings, mpp: float) -> TileGrid:
     return grid
 
 
-def _embeddings(
-    where: Address | Path, stages: Path, pool: Pool | None, progress: Progress | None, tiled: Progress | None
-) -> Embeddings:
+def _embeddings(where: Address | Path, stages: Path, pool: Pool | None, means: Means, told: Told) -> Embeddings:
     """Open, or make, what is asked."""
     if isinstance(where, Path) and kind_of(where) == EMBEDDINGS:
         return Embeddings.open(where)
+    encoder = means.encoder or _encoder()
     if isinstance(where, Path):
         store = open_tiles(where)
-        zoom = ZOOM if ZOOM in store.zooms else store.zooms[0]
-        return embed(store, _encoder(), stages, zooms=[zoom], progress=progress)
-    store = tile(where, [TileSpec(mpp=ZOOM)], stages, pool=pool, keep="no", progress=tiled)
-    return embed(store, _encoder(), stages, zooms=[ZOOM], address=where, progress=progress)
+        return embed(store, encoder, stages, zooms=[_zoom_of(means, store.zooms)], progress=told.embedded)
+    zoom = _zoom_of(means, ())
+    store = tile(where, [TileSpec(mpp=zoom, px=encoder.spec.tile_px)], stages, pool=pool, keep="no", progress=told.cut)
+    return embed(store, encoder, stages, zooms=[zoom], address=where, progress=told.embedded)
+
+
+def _zoom_of(means: Means, there: Sequence[float]) -> float:
+    """The scale to ask at: what is wished, else what suits the encoder and is there.
+
+    Raises:
+        BadRequestError: If neither the encoder nor the store has a say.
+    """
+    if means.mpp is not None:
+        return means.mpp
+    meant = (ZOOM,) if means.encoder is None or means.is_builtin else means.encoder.spec.mpp
+    fitting = [zoom for zoom in meant if not there or zoom in there] or list(there)
+    if not fitting:
+        raise BadRequestError("this encoder states no scale; give --mpp")
+    return fitting[0]
 
 
 @cache
@@ -140,76 +189,3 @@ def _slide(embeddings: Embeddings) -> dict[str, Any]:
     kept = ("content_hash", "size", "mpp", "mpp_source", "format", "reader", "warnings")
     pseudonym = SlideInfo.from_json(embeddings.slide).pseudonym
     return {"id": pseudonym, **{key: embeddings.slide[key] for key in kept}}
-
-
-def _background(where: Address | Path, embeddings: Embeddings) -> tuple[View, NDArray[np.uint8]]:
-    """The slide, small, to draw on; plain glass where only a store is there."""
-    size = SlideInfo.from_json(embeddings.slide).size
-    if isinstance(where, Address):
-        with open_slide(where) as slide:
-            image = slide.thumbnail(MAP_PX)
-    else:
-        factor = max(1.0, max(size.width, size.height) / MAP_PX)
-        image = np.full((max(1, round(size.height / factor)), max(1, round(size.width / factor)), 3), 255, np.uint8)
-    return View(Region.whole(size), (image.shape[0], image.shape[1])), image
-
-
-def _write(
-    out: Path,
-    document: dict[str, Any],
-    answer: Answer,
-    layers: Sequence[TileLayer],
-    background: tuple[View, NDArray[np.uint8]],
-) -> None:
-    """Write the files aside, then move them into place over those of an earlier answer, `answer.json` last."""
-    view, image = background
-    index = tile_index(layers[0].grid, view)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out, prefix=".ask-") as name:
-        staging = Path(name)
-        for number, (prompt, layer) in enumerate(zip(answer.prompts, layers, strict=True), start=1):
-            write_geojson(staging / f"prompt-{number}.geojson", layer, answer.notice)
-            scale = _scale(prompt)
-            picture = blend(image, heat_map(index, prompt.probability, scale))
-            (staging / f"prompt-{number}.png").write_bytes(png(picture, _caption(answer, prompt, scale)))
-        (staging / ANSWER).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        (out / ANSWER).unlink(missing_ok=True)
-        for old in out.iterdir():
-            if OURS.fullmatch(old.name) and old.is_file() and not old.is_symlink():
-                old.unlink()
-        for path in sorted(staging.iterdir(), key=lambda path: path.name == ANSWER):
-            path.replace(out / path.name)
-
-
-def blend(image: NDArray[np.uint8], overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lay a map over a picture.
-
-    Args:
-        image: RGB [h, w, 3].
-        overlay: RGBA [h, w, 4].
-
-    Returns:
-        RGB [h, w, 3].
-    """
-    mixed = cv2.addWeighted(image, 1 - OPACITY, np.ascontiguousarray(overlay[..., :3]), OPACITY, 0)
-    return np.where(overlay[..., 3:] > 0, mixed, image).astype(np.uint8)
-
-
-def _scale(prompt: PromptAnswer) -> Scale:
-    """What the colours of a heat map mean."""
-    return heat_scale(prompt.probability, f"probability of {prompt.meaning}", diverging=False)
-
-
-def _numbers(prompt: PromptAnswer) -> dict[str, NDArray[np.floating[Any]]]:
-    """What is said of each tile."""
-    return {f"probability of {prompt.meaning}": prompt.probability, "raw": prompt.raw}
-
-
-def _caption(answer: Answer, prompt: PromptAnswer, scale: Scale) -> dict[str, str]:
-    """What a picture says of itself when it is passed on."""
-    return {
-        "Notice": answer.notice,
-        "Prompt": f"{prompt.prompt} ({prompt.meaning})",
-        "Note": answer.note,
-        "Scale": f"{scale.label}: {scale.low:g} to {scale.high:g}",
-    }

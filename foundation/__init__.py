@@ -6,7 +6,9 @@ in modules of other names, for a submodule `foundation.embed` would hide the ver
 
 from __future__ import annotations
 
-from foundation.answer import Answer, PromptAnswer, TopTile, ask
+from foundation.answer import Answer, PromptAnswer
+from foundation.asking import ask
+from foundation.bank import Bank, make_bank, read_bank, write_bank
 from foundation.contract import EmbedOptions
 from foundation.embed_stage import embed
 from foundation.embeddings import Embeddings
@@ -31,9 +33,13 @@ from foundation.errors import (
     UnsupportedEncoderError,
     WeightsMismatchError,
 )
+from foundation.examples import Examples
 from foundation.index import SearchIndex, search
 from foundation.one_pass import embed_in_one_pass
+from foundation.prompt_set import PromptSet, read_prompt_set
+from foundation.question import Question
 from foundation.registry import list_encoders, load_encoder
+from foundation.slide_score import TopTile
 from foundation.spec import EncoderSpec
 from foundation.tissue import TISSUES, TissueHead
 
@@ -41,6 +47,7 @@ __all__ = [
     "TISSUES",
     "Answer",
     "BadFeaturesError",
+    "Bank",
     "ContractError",
     "DeviceError",
     "EmbedOptions",
@@ -49,13 +56,16 @@ __all__ = [
     "EmbeddingsError",
     "Encoder",
     "EncoderSpec",
+    "Examples",
     "FoundationError",
     "IndexStoreError",
     "LicenceError",
     "MissingWeightsError",
     "PromptAnswer",
     "PromptError",
+    "PromptSet",
     "QueryError",
+    "Question",
     "RegistryError",
     "RunReport",
     "SearchIndex",
@@ -73,5 +83,9 @@ __all__ = [
     "embed_in_one_pass",
     "list_encoders",
     "load_encoder",
+    "make_bank",
+    "read_bank",
+    "read_prompt_set",
     "search",
+    "write_bank",
 ]

@@ -19,6 +19,8 @@ LONGEST = 200
 """Letters in a prompt: text towers read 77 tokens, about this much."""
 MOST = 64
 """Prompts in one question."""
+SCRIPTS = ("LATIN", "GREEK", "MICRO")
+"""What Unicode's names of letters may begin with: English, and the Greek of biology (alpha, beta, micro)."""
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
@@ -41,7 +43,8 @@ def checked(prompts: Sequence[str]) -> tuple[str, ...]:
         The prompts with single spaces and none around them.
 
     Raises:
-        PromptError: If there is none or too many, or one is empty, over-long or holds control characters.
+        PromptError: If there is none or too many, or one is empty, over-long, holds control characters, holds no word
+            or is in another script than Latin: text towers were trained on English, and score other scripts as well.
     """
     if not prompts or len(prompts) > MOST:
         raise PromptError(f"A question has between 1 and {MOST} prompts, not {len(prompts)}.")
@@ -50,6 +53,10 @@ def checked(prompts: Sequence[str]) -> tuple[str, ...]:
             raise PromptError("A prompt holds control characters.")
         if not prompt.strip() or len(prompt) > LONGEST:
             raise PromptError(f"A prompt has between 1 and {LONGEST} letters, not {len(prompt.strip())}.")
+        if any(letter.isalpha() and not unicodedata.name(letter, "").startswith(SCRIPTS) for letter in prompt):
+            raise PromptError("A prompt is written in English: the text towers read no other script than Latin.")
+        if not any(letter.isalpha() for letter in prompt):
+            raise PromptError("A prompt holds words.")
     return tuple(" ".join(prompt.split()) for prompt in prompts)
 
 
@@ -71,6 +78,20 @@ def tissue_of(prompt: str) -> str:
         near = ", ".join(repr(term) for term in nearest_terms(prompt))
         raise UnknownTermError(f"{prompt[:80]!r} is outside the closed vocabulary; the nearest known terms are {near}.")
     return tissue
+
+
+def same_thing(one: str, other: str) -> bool:
+    """Whether two phrases are known to mean the same: a prompt is not weighed against itself under another name.
+
+    Args:
+        one: A phrase.
+        other: Another.
+
+    Returns:
+        True where they are spelt alike, or are synonyms in the closed vocabulary.
+    """
+    plain, words = (_plain(one), _plain(other)), _vocabulary()
+    return plain[0] == plain[1] or (plain[0] in words and words[plain[0]] == words.get(plain[1]))
 
 
 def nearest_terms(prompt: str, count: int = 3) -> tuple[str, ...]:
@@ -101,6 +122,15 @@ def known_terms() -> tuple[str, ...]:
         Terms as people write them, sorted.
     """
     return tuple(sorted({term for terms in _words().values() for term in terms}))
+
+
+def vocabulary_words() -> dict[str, tuple[str, ...]]:
+    """The closed vocabulary.
+
+    Returns:
+        What people call each of the twelve tissues.
+    """
+    return {tissue: tuple(terms) for tissue, terms in _words().items()}
 
 
 @functools.cache
