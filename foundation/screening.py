@@ -8,8 +8,9 @@ the choice cannot leak a label, and the slide's own answer cannot prove it right
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from itertools import islice
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -22,7 +23,7 @@ from foundation.query import Vectors, spelled, templates_of, unit
 KEPT: Final = 50
 """Candidates that are added up, as in KEEP's code."""
 TRIED: Final = 500
-"""Candidates at most: drawn evenly, always the same."""
+"""Candidates at most."""
 TILES: Final = 2000
 """Tiles that judge them: every n-th of a larger slide."""
 
@@ -83,16 +84,12 @@ def _score(cosines: Vectors) -> float:
 
 
 def _wordings(words: list[int], templates: int) -> list[tuple[int, ...]]:
-    """Candidates (template, word of each class): every template with every turn of the words, thinned evenly."""
-    longest = max(words)
-    turns = [
-        (template, *((turn + (shift * c)) % count for c, count in enumerate(words)))
-        for shift in range(longest)
-        for turn in range(longest)
-        for template in range(templates)
-    ]
-    unique = list(dict.fromkeys(turns))
-    return list(islice(unique, 0, None, max(1, -(-len(unique) // TRIED))))
+    """Candidates (template, word of each class): all of them, or as many as are tried, always the same."""
+    sizes = [templates, *words]
+    if math.prod(sizes) <= TRIED:
+        return list(product(*map(range, sizes)))
+    drawn = np.random.default_rng(0).integers(0, sizes, (TRIED, len(sizes)))
+    return list(dict.fromkeys(tuple(row) for row in drawn.tolist()))
 
 
 def _spelt(wording: tuple[int, ...], asked: PromptSet, templates: tuple[str, ...]) -> str:
