@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foundation.answer import text_features
 from foundation.embeddings import Embeddings
 from foundation.encoder import Encoder, TextEncoder
 from foundation.errors import ContractError, QueryError
 from foundation.index.quantise import unit_rows
 from foundation.index.store import SearchIndex
 from foundation.prompts import checked, contrast_set, tissue_of
+from foundation.query import text_features
 from foundation.tissue import TISSUES
 
 
@@ -81,7 +81,7 @@ def by_text(index: SearchIndex, text: str, encoder: Encoder | None = None) -> Qu
     if not isinstance(encoder, TextEncoder):
         raise ContractError("This encoder has no text side, so it cannot be asked.")
     require_encoder(index, encoder.spec.key, encoder.weights_digest, encoder.preprocessing_digest)
-    return by_vector(index, text_features(encoder, [word], contrast_set())[0], "text", word)
+    return by_vector(index, text_features(encoder, [word], contrast_set().templates)[0], "text", word)
 
 
 def by_tile(index: SearchIndex, slide: str, x: int, y: int) -> Query:
