@@ -231,10 +231,10 @@ def _properties(matrix: NDArray[np.float64]) -> Numbers:
 def _gradients(grey: NDArray[np.uint8]) -> Numbers:
     """Strength and order of edges, entropy of greys, focus."""
     dx, dy = (cv2.Sobel(grey, cv2.CV_32F, *order) / 255 for order in ((1, 0), (0, 1)))
-    strength = cv2.magnitude(dx, dy)
+    strength = np.sqrt(dx * dx + dy * dy)  # not cv2.magnitude: its last bits depend on where arrays lie in memory
     ranked = np.sort(strength[::2, ::2].ravel())
     xx, yy, xy = (cv2.GaussianBlur(p, (0, 0), 4) for p in (dx * dx, dy * dy, dx * dy))
-    along, total = cv2.magnitude(xx - yy, 2 * xy), xx + yy + 1e-4
+    along, total = np.sqrt((xx - yy) ** 2 + 4 * xy * xy), xx + yy + 1e-4
     whole = np.hypot(float((xx - yy).mean()), 2 * float(xy.mean())) / float(total.mean())
     shares = np.bincount(grey.ravel(), minlength=256) / grey.size
     entropy = -(shares * np.log2(shares + 1e-12)).sum()
