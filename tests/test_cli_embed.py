@@ -119,6 +119,14 @@ def test_who_names_no_encoder_gets_ours(slide: Path, tmp_path: Path, capsys: pyt
     assert json.loads(capsys.readouterr().out)["encoder"]["key"] == DEFAULT_ENCODER
 
 
+@pytest.mark.parametrize("more", [(), ("--one-pass",)], ids=["engine", "one pass"])
+def test_who_names_no_scale_gets_those_of_the_encoder_that_the_slide_has(
+    more: tuple[str, ...], slide: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["embed", str(slide), "--encoder", "builtin", "--out", str(tmp_path), "--json", *more]) == 0
+    assert set(json.loads(capsys.readouterr().out)["tiles"]) == {"1", "2"}  # builtin takes 0.5 too; the scan does not
+
+
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     """The sentence of a call that is wrong."""
     assert main(["embed", *map(str, arguments)]) == 2

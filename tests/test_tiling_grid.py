@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from slides import Mpp, Region, Size, SlideInfo
 from slides.info import Level
-from tiling import SpecError, TileSpec, TissueMask, TooCoarseError, plan
+from tiling import SpecError, TileSpec, TissueMask, TooCoarseError, plan, scales_within
 from tiling.cut import blocks, families
 
 
@@ -115,6 +115,12 @@ def test_a_coarse_scan_is_not_enlarged() -> None:
     info = info_of(900, 700, 16.8)
     with pytest.raises(TooCoarseError, match=r"16\.8"):
         plan(info, [TileSpec(0.5)], full_mask(info))
+
+
+def test_scales_that_would_be_enlarged_are_left_out() -> None:
+    info = info_of(900, 700, 0.5)
+    assert scales_within(info, (2.0, 0.25, 0.5, 0.39, 0.4)) == (2.0, 0.5, 0.4)
+    assert scales_within(info, (0.25, 0.1)) == (0.25, 0.1)  # so that tiling says why it cannot
 
 
 @pytest.mark.parametrize("values", [{"px": 0}, {"px": 10**5}, {"overlap": 224}, {"overlap": -1}, {"min_tissue": 2}])

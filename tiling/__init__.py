@@ -26,7 +26,7 @@ from tiling.errors import (
 )
 from tiling.fingerprint import fingerprint
 from tiling.grid import TileGrid
-from tiling.plan import plan
+from tiling.plan import plan, scales_within
 from tiling.pool import LocalPool, Needs, Outcome, Pool
 from tiling.progress import Event, Progress
 from tiling.sampling import Sampling
@@ -71,6 +71,7 @@ __all__ = [
     "is_committed",
     "plan",
     "read_manifest",
+    "scales_within",
     "segment",
     "staged",
     "tile",

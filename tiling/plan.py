@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from slides import SlideInfo
+    from slides import Mpp, SlideInfo
     from tiling.tissue import TissueMask
 
 MOST_ENLARGED = 1.25
@@ -70,9 +70,27 @@ def _require_fine_enough(info: SlideInfo, spec: TileSpec) -> None:
         TooCoarseError: If the slide was scanned more coarsely than the zoom asks for.
     """
     mpp0 = info.require_mpp()
-    if max(mpp0.x, mpp0.y) > spec.mpp * MOST_ENLARGED:
+    if not _fine_enough(mpp0, spec.mpp):
         msg = f"the slide was scanned at {max(mpp0.x, mpp0.y):.3g} um/px, too coarse for tiles at {spec.mpp:g} um/px"
         raise TooCoarseError(msg)
+
+
+def _fine_enough(mpp0: Mpp, mpp: float) -> bool:
+    return max(mpp0.x, mpp0.y) <= mpp * MOST_ENLARGED
+
+
+def scales_within(info: SlideInfo, scales: Sequence[float]) -> tuple[float, ...]:
+    """Those scales at which a slide can be tiled without enlarging it.
+
+    Args:
+        info: The slide; its scale must be known.
+        scales: In micrometres per pixel.
+
+    Returns:
+        Some of `scales`, in their order; all of them where the slide is too coarse for any, so that tiling says so.
+    """
+    mpp0 = info.require_mpp()
+    return tuple(mpp for mpp in scales if _fine_enough(mpp0, mpp)) or tuple(scales)
 
 
 def _chosen(grid: TileGrid, index: NDArray[np.int64]) -> TileGrid:

@@ -17,8 +17,8 @@ from api.cli.progress import progress
 from api.cli.reply import FAILED, OK, Reply
 from api.errors import BadRequestError
 from api.stores import is_store, open_tiles
-from slides import Address
-from tiling import TileSpec, TileStore
+from slides import Address, open_slide
+from tiling import TileSpec, TileStore, scales_within
 
 if TYPE_CHECKING:  # torch is loaded when the command runs, not when its module is imported
     from foundation import Embeddings, EmbedOptions, Encoder, SlideOutcome
@@ -104,12 +104,18 @@ def _one_pass(arguments: argparse.Namespace, address: Address | Path, encoder: E
     from foundation import embed_in_one_pass
 
     assert isinstance(address, Address)  # noqa: S101 - so `_require_possible` has it
-    specs = [TileSpec(mpp=mpp, px=encoder.spec.tile_px) for mpp in arguments.mpp or encoder.spec.mpp]
+    specs = [TileSpec(mpp=mpp, px=encoder.spec.tile_px) for mpp in arguments.mpp or _scales(address, encoder)]
     with pool_of(arguments) as pool, progress("tiles") as show:
         options = replace(_options(arguments), device="cpu")
         how: Any = {"weights": arguments.weights, "pool": pool, "progress": show, "options": options}
         store, made = embed_in_one_pass(address, specs, encoder, arguments.out, **how)
     return _single(made, begin, store.info.warnings, {})
+
+
+def _scales(address: Address, encoder: Encoder) -> tuple[float, ...]:
+    """The encoder's scales, as far as the slide was scanned finely enough."""
+    with open_slide(address) as slide:
+        return scales_within(slide.info, encoder.spec.mpp)
 
 
 def _run(

@@ -89,7 +89,11 @@ def _embed(embed: argparse.ArgumentParser) -> None:
     )
     embed.add_argument("--weights", type=Path, metavar="FILE", help="weights that you have yourself")
     embed.add_argument(
-        "--mpp", type=float, action="append", metavar="UM", help="scale of the tiles in um/px; may be repeated"
+        "--mpp",
+        type=float,
+        action="append",
+        metavar="UM",
+        help="scale of the tiles in um/px; may be repeated (default: those of the encoder that the slide has)",
     )
     access(embed)
     embed.add_argument("--batch", type=int, metavar="N", help="tiles given at once (default: what suits the device)")

@@ -152,6 +152,8 @@ class Task:
     items: tuple[Item, ...]
     zooms: tuple[float, ...] | None
     """Scales in um/px; None for all of a store."""
+    asked: bool
+    """Whether the caller asked for these scales. If not, they are the encoders' own, and a slide gives what it can."""
 
 
 @dataclass(eq=False)

@@ -24,6 +24,7 @@ from foundation.engine.turns import Turn, TurnPool
 from slides import open_slide
 from tiling.blueprint import stage_fingerprint
 from tiling.commit import is_committed
+from tiling.plan import scales_within
 from tiling.pool import LocalPool
 from tiling.spec import TileSpec
 from tiling.stage import tile_and_measure
@@ -147,8 +148,10 @@ class Reader:
     def _from_slide(self, task: Task, todo: list[Item]) -> None:
         """Cut a slide; the store of its tiles, without pixels, is made in the same pass."""
         source, address, begin = task.source, task.source.where, time.perf_counter()
-        specs = [TileSpec(mpp=mpp, px=todo[0].encoder.spec.tile_px) for mpp in task.zooms or ()]
         with open_slide(address) as slide:
+            zooms = task.zooms or ()
+            wanted = zooms if task.asked else scales_within(slide.info, zooms)
+            specs = [TileSpec(mpp=mpp, px=todo[0].encoder.spec.tile_px) for mpp in wanted]
             name = stage_fingerprint(slide.info, specs, "no", *filter(None, [source.selection]))
             for item in todo:
                 item.warnings = slide.info.warnings

@@ -60,7 +60,7 @@ class EmbedRun:
         self._encoders, self._out = tuple(encoders), out
         scales = None if zooms is None else tuple(sorted(set(zooms)))
         self._tasks = [
-            Task(where, tuple(Item(number, encoder, self._settled) for encoder in group), wanted)
+            Task(where, tuple(Item(number, encoder, self._settled) for encoder in group), wanted, scales is not None)
             for number, where in enumerate(map(SlideSource.of, sources))
             for wanted, group in passes(where, self._encoders, scales, self._options)
         ]
