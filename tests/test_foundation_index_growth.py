@@ -133,20 +133,20 @@ def test_one_bad_slide_does_not_hide_the_others(tmp_path: Path, slides: list[Ind
     assert "0.5 um/px, not at 1" in str(refused.error)
 
 
-@pytest.mark.parametrize("moment", ["_write", "write_catalogue", "_sweep"])
+@pytest.mark.parametrize("moment", ["_write", "write_catalogue", "sweep"])
 def test_a_killed_run_leaves_the_index_as_it_was(index: Path, tmp_path: Path, moment: str) -> None:
     before = SearchIndex.open(index)
     new = slide(tmp_path / "e", 4)
     with patch.object(growing_module, moment, side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         grow(index, [new])
     assert verify_index(index) == []
-    assert len(SearchIndex.open(index)) == len(before) + (16 if moment == "_sweep" else 0)
-    assert grow(index, [new])[0].state == ("unchanged" if moment == "_sweep" else "added")
+    assert len(SearchIndex.open(index)) == len(before) + (16 if moment == "sweep" else 0)
+    assert grow(index, [new])[0].state == ("unchanged" if moment == "sweep" else "added")
     assert len(list((index / "segments").iterdir())) == 4
 
 
 def test_a_killed_removal_is_finished_by_the_next_run(index: Path) -> None:
-    with patch.object(growing_module, "_sweep", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with patch.object(growing_module, "sweep", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         remove(index, {"S-2"})
     assert len(SearchIndex.open(index).entries) == 2
     remove(index, {"S-1"})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from foundation.index.approximate import ApproximateIndex, Approximation, approximate
 from foundation.index.diversity import Diversity
+from foundation.index.found import Found, Hit, SlideHit
 from foundation.index.growing import IndexOutcome, IndexSlide, grow, remove
 from foundation.index.query import Query, by_embeddings, by_slide, by_text, by_tile, by_vector
-from foundation.index.searching import Found, Hit, SlideHit, nearest, search
+from foundation.index.searching import nearest, search
 from foundation.index.store import SearchIndex, verify_index
 
 __all__ = [
+    "ApproximateIndex",
+    "Approximation",
     "Diversity",
     "Found",
     "Hit",
@@ -17,6 +21,7 @@ __all__ = [
     "Query",
     "SearchIndex",
     "SlideHit",
+    "approximate",
     "by_embeddings",
     "by_slide",
     "by_text",

@@ -69,14 +69,14 @@ def grow(path: Path, slides: Sequence[IndexSlide], mpp: float | None = None) -> 
     Returns:
         One outcome a slide, in order.
     """
-    with _alone(path):
+    with alone(path):
         before = read_catalogue(path) if exists(path) else None
         growing = _Growing(path, before, mpp)
         outcomes = tuple(growing.add(slide) for slide in slides)
         if growing.catalogue is not None and growing.changed:
             write_catalogue(path, growing.catalogue.changed(entries=tuple(growing.entries)))
         if growing.catalogue is not None:
-            _sweep(path)
+            sweep(path)
     return outcomes
 
 
@@ -90,19 +90,25 @@ def remove(path: Path, slides: Collection[str]) -> None:
     Raises:
         QueryError: If one is not in the index; nothing is removed then.
     """
-    with _alone(path):
+    with alone(path):
         catalogue = read_catalogue(path)
         unknown = sorted(set(slides) - {entry.slide for entry in catalogue.entries})
         if unknown:
             raise QueryError(f"The index has no slide {unknown[0][:80]!r}; nothing was removed.")
         kept = tuple(entry for entry in catalogue.entries if entry.slide not in slides)
         write_catalogue(path, catalogue.changed(entries=kept))
-        _sweep(path)
+        sweep(path)
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> Iterator[None]:
     """Be the only one that writes; others wait.
+
+    Args:
+        path: The index; its folder is made.
+
+    Yields:
+        Nothing.
 
     Raises:
         IndexStoreError: If nothing can be written there, or the file system has no locks.
@@ -117,8 +123,12 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
-def _sweep(path: Path) -> None:
-    """Remove what the catalogue does not name: removed slides, and what killed runs left."""
+def sweep(path: Path) -> None:
+    """Remove what the catalogue does not name: removed slides, and what killed runs left.
+
+    Args:
+        path: The index.
+    """
     catalogue = read_catalogue(path)
     named = {SEGMENTS: {entry.segment for entry in catalogue.entries}}
     named[APPROXIMATE] = {catalogue.approximate[0]} if catalogue.approximate else set()

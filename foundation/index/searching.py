@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foundation.embeddings import NOTICE
 from foundation.errors import IndexStoreError, QueryError
+from foundation.index.approximate import Approximation
 from foundation.index.best import Best
 from foundation.index.diversity import Diversity, choose
+from foundation.index.found import Found, SlideHit, found_of
 from foundation.index.measure import Cosine, Measure, Share, scan
 from foundation.index.query import Query
 from foundation.index.store import SearchIndex, Where
@@ -24,80 +24,27 @@ MOST_RESULTS = 10_000
 """Tiles in an answer, and tiles among which diverse ones are looked for."""
 WIDER = 4
 """The first look for diverse tiles takes in so many times the tiles that are wanted, each further one as many again."""
-CLOSED_NOTE = (
-    "Closed vocabulary: the text is one of twelve breast tissues by name or synonym; nothing else is understood. "
-    "The score is the share of the tile's tissue that the built-in tissue head estimates."
-)
-COSINE_NOTE = "The score is a cosine: it orders tiles for one query, and is no probability."
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """A tile that was found."""
+class _How:
+    """A search, as it was asked for."""
 
-    rank: int
-    """1 for the first."""
-    slide: str
-    """Its pseudonym."""
-    x: int
-    """Level-0 pixels, left."""
-    y: int
-    """Level-0 pixels, top."""
-    width: float
-    """Level-0 pixels."""
-    height: float
-    """Level-0 pixels."""
-    score: float
-    row: int
-    """Number in the index, until that is changed."""
+    slides: tuple[int, ...]
+    diversity: Diversity
+    with_slides: bool
+    approximation: Approximation | None
 
 
 @dataclass(frozen=True, slots=True)
-class SlideHit:
-    """A slide, by its best tiles."""
+class _Ranking:
+    """The best rows, the best first."""
 
-    rank: int
-    """1 for the first."""
-    slide: str
-    """Its pseudonym."""
-    score: float
-    """Mean of its K best tiles."""
-    best: float
-    """Score of its best tile."""
-    tiles: int
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What a search found."""
-
-    meaning: str
-    hits: tuple[Hit, ...]
-    """The best first."""
-    slides: tuple[SlideHit, ...]
-    """All that were searched, the best first; empty where they were not asked for."""
-    searched: dict[str, int]
-    """Numbers of `slides` and `tiles` that fit the filter."""
-    exact: bool
-    """Nothing better is in the index."""
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
     rescored: int
-    """Tiles whose true score was read."""
     left_out_at_most: float | None
-    """No other tile scores more than this, see `foundation.index.best`; None where all were read, or nobody knows."""
-    note: str
-    provenance: dict[str, Any] = field(default_factory=dict)
-    notice: str = NOTICE
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON document.
-
-        Returns:
-            The fields by name.
-        """
-        document: dict[str, Any] = {name: getattr(self, name) for name in Found.__slots__}
-        for name, kind in (("hits", Hit), ("slides", SlideHit)):
-            document[name] = [{key: getattr(one, key) for key in kind.__slots__} for one in document[name]]
-        return document
+    exact: bool
 
 
 def search(
@@ -109,8 +56,9 @@ def search(
     without: Collection[str] = (),
     diversity: Diversity | None = None,
     slides: bool = False,
+    approximation: Approximation | None = None,
 ) -> Found:
-    """Find the best tiles of a cohort. The answer is exact: it is what reading every stored row would give.
+    """Find the best tiles of a cohort. Without an approximation the answer is what reading every row would give.
 
     Args:
         index: The index; where it is changed meanwhile, it is opened again.
@@ -120,19 +68,23 @@ def search(
         without: Pseudonyms of slides to leave out.
         diversity: Which of the best are shown; None for tiles that do not overlap.
         slides: Score the slides, too.
+        approximation: A faster way that may miss tiles; tissues of the closed vocabulary do without.
 
     Returns:
         The tiles and slides.
 
     Raises:
         IndexStoreError: If a block is damaged.
+        QueryError: If slides are asked for with an approximation, which sees few of their tiles.
     """
+    if slides and approximation is not None:
+        raise QueryError("Slides are scored over all their tiles; search them exactly.")
     diversity = diversity or Diversity()
     diversity.require_possible()
     require_k(k)
     while True:
         try:
-            return _search(index, query, k, (index.select(where, without), diversity, slides))
+            return _search(index, query, k, _How(index.select(where, without), diversity, slides, approximation))
         except IndexStoreError:
             now = SearchIndex.open(index.path)
             if now.catalogue.generation == index.catalogue.generation:
@@ -186,28 +138,49 @@ def _best(
     return found
 
 
-def _search(index: SearchIndex, query: Query, k: int, how: tuple[tuple[int, ...], Diversity, bool]) -> Found:
-    chosen, diversity, with_slides = how
+def _search(index: SearchIndex, query: Query, k: int, how: _How) -> Found:
+    total = sum(index.entries[slide].tiles for slide in how.slides)
     measure = measure_of(index, query)
-    total = sum(index.entries[slide].tiles for slide in chosen)
-    by_slide = {slide: Best(SLIDE_K, measure.truths()[0]) for slide in chosen} if with_slides else {}
+    by_slide = {slide: Best(SLIDE_K, measure.truths()[0]) for slide in how.slides} if how.with_slides else {}
     pool = min(total, MOST_RESULTS, k * WIDER)
-    (best,) = _best(index, measure, pool, chosen, (lambda s, *block: by_slide[s].show(*block)) if by_slide else None)
-    rows, scores = best.result()
-    places = choose(index, rows, scores, k, diversity)
+    ranking = _look(index, query, pool, how, by_slide)
+    places = choose(index, ranking.rows, ranking.scores, k, how.diversity)
     while len(places) < k and pool < min(total, MOST_RESULTS):
         pool = min(total, MOST_RESULTS, pool * WIDER)
-        (best,) = _best(index, measure, pool, chosen)
-        rows, scores = best.result()
-        places = choose(index, rows, scores, k, diversity)
-    found = found_of(index, query, rows[places], scores[places])
+        ranking = _look(index, query, pool, how, {})
+        places = choose(index, ranking.rows, ranking.scores, k, how.diversity)
     return replace(
-        found,
+        found_of(index, query, ranking.rows[places], ranking.scores[places]),
         slides=_ranked(index, by_slide),
-        searched={"slides": len(chosen), "tiles": total},
-        rescored=best.rescored,
-        left_out_at_most=float(best.left_out_at_most) if np.isfinite(best.left_out_at_most) else None,
+        searched={"slides": len(how.slides), "tiles": total},
+        exact=ranking.exact,
+        rescored=ranking.rescored,
+        left_out_at_most=ranking.left_out_at_most,
     )
+
+
+def _look(index: SearchIndex, query: Query, k: int, how: _How, by_slide: dict[int, Best]) -> _Ranking:
+    """The best rows by any way."""
+    if how.approximation is not None and query.vector is not None:
+        return _approximately(index, query.vector, k, how)
+    more = (lambda slide, *block: by_slide[slide].show(*block)) if by_slide else None
+    (best,) = _best(index, measure_of(index, query), k, how.slides, more)
+    rows, scores = best.result()
+    bound = float(best.left_out_at_most)
+    return _Ranking(rows, scores, best.rescored, bound if np.isfinite(bound) else None, exact=True)
+
+
+def _approximately(index: SearchIndex, vector: NDArray[np.float32], k: int, how: _How) -> _Ranking:
+    assert how.approximation is not None  # noqa: S101 - for mypy: the caller has looked
+    rows, scores, unknown = how.approximation.nearest(index, vector, k, how.slides)
+    rescored = len(rows)
+    if unknown:
+        (best,) = _best(index, Cosine(index, vector[None]), k, unknown)
+        more, truths = best.result()
+        rows, scores = np.concatenate([rows, more]), np.concatenate([scores, truths])
+        order = np.lexsort((rows, -scores))[:k]
+        rows, scores, rescored = rows[order], scores[order], rescored + best.rescored
+    return _Ranking(rows, scores, rescored, None, exact=False)
 
 
 def measure_of(index: SearchIndex, query: Query) -> Measure:
@@ -224,38 +197,6 @@ def measure_of(index: SearchIndex, query: Query) -> Measure:
         return Share(index, query.tissue)
     assert query.vector is not None  # noqa: S101 - a query has the one or the other
     return Cosine(index, query.vector[None])
-
-
-def found_of(index: SearchIndex, query: Query, rows: NDArray[np.int64], scores: NDArray[np.float32]) -> Found:
-    """Describe rows.
-
-    Args:
-        index: The index.
-        query: What they were found for.
-        rows: Row numbers [n], the best first.
-        scores: [n].
-
-    Returns:
-        An answer that knows nothing of the search yet.
-    """
-    coords = index.values("coords", rows)
-    owners = np.searchsorted(index.offsets, rows, side="right") - 1
-    entries = [index.entries[owner] for owner in owners]
-    hits = tuple(
-        Hit(rank, entry.slide, int(x), int(y), entry.extent[0], entry.extent[1], float(score), int(row))
-        for rank, (entry, (x, y), score, row) in enumerate(zip(entries, coords, scores, rows, strict=True), start=1)
-    )
-    catalogue = index.catalogue
-    provenance = {
-        "encoder": catalogue.encoder,
-        "mpp": catalogue.mpp,
-        "tissue_head_digest": catalogue.tissue_head,
-        "embeddings": {entry.slide: entry.embeddings for entry in entries},
-    }
-    note = CLOSED_NOTE if query.tissue is not None else COSINE_NOTE
-    return Found(
-        query.meaning, hits, (), {}, exact=True, rescored=0, left_out_at_most=None, note=note, provenance=provenance
-    )
 
 
 def _ranked(index: SearchIndex, by_slide: dict[int, Best]) -> tuple[SlideHit, ...]:
