@@ -1,8 +1,9 @@
 """The cohort manifest: a strict CSV table of slides.
 
-Columns: `slide` (required), `path`, `patient`, `mpp0`; all others are not read. With a `path` column, `slide` is the
-researcher's pseudonym and is echoed in outputs. Without one, `slide` is the address, and outputs name the slide by a
-pseudonym made from its content: file names often hold patient data, so they never reach an output.
+Columns: `slide` (required), `path`, `patient`, `mpp0`; all others are for searches to choose by (`read_columns`). With
+a `path` column, `slide` is the researcher's pseudonym and is echoed in outputs. Without one, `slide` is the address,
+and outputs name the slide by a pseudonym made from its content: file names often hold patient data, so they never
+reach an output.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from slides import Address, BadMppError, Mpp
 
 PSEUDONYM: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Safe as a folder name and as a spreadsheet cell."""
+READ: Final = ("slide", "path", "mpp0")
+"""Columns that say which slide it is."""
 PSEUDONYM_WORDS: Final = 'letters, digits, ".", "_" and "-", at most 64'
 
 
@@ -62,6 +65,19 @@ def read_manifest(path: Path) -> tuple[Row, ...]:
     if twice:
         raise ManifestError(f"the manifest names one slide twice, in rows {', '.join(map(str, twice))}")
     return rows
+
+
+def read_columns(path: Path) -> tuple[dict[str, str], ...]:
+    """What a manifest says of its slides beside where they are.
+
+    Args:
+        path: The file that `read_manifest` takes.
+
+    Returns:
+        Column -> cell of each row in order, without `slide`, `path` and `mpp0`.
+    """
+    header, lines = _lines(path)
+    return tuple({name: cell for name, cell in zip(header, line, strict=True) if name not in READ} for line in lines)
 
 
 def _lines(path: Path) -> tuple[list[str], list[list[str]]]:

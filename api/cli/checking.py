@@ -60,7 +60,7 @@ def verify(arguments: argparse.Namespace) -> Reply:
 
 
 def check(path: Path | str) -> tuple[str, list[str]]:
-    """Read every byte of a store or result.
+    """Read every byte of a store, result or search index.
 
     Args:
         path: Its folder, or the `s3://` address of a store.
@@ -69,13 +69,17 @@ def check(path: Path | str) -> tuple[str, list[str]]:
         What it is, and the names of members that are missing or altered.
 
     Raises:
-        BadRequestError: If it is neither.
+        BadRequestError: If it is none of these.
     """
     from biomarkers import verify_result
+    from foundation.index import verify_index
+    from foundation.index.catalogue import exists
     from tiling import verify_manifest
 
     if is_store(path):
         return "store", verify_manifest(path)
     if isinstance(path, Path) and (path / "report.json").is_file():
         return "result", verify_result(path)
-    raise BadRequestError("neither a store nor a result stands at this place")
+    if isinstance(path, Path) and exists(path):
+        return "index", verify_index(path)
+    raise BadRequestError("neither a store, a result nor an index stands at this place")

@@ -120,10 +120,11 @@ class Approximation:
             raise IndexStoreError("The approximate index is damaged; build it anew.") from error
         if not whole:
             raise IndexStoreError("The approximate index is damaged; build it anew.")
-        covered: list[tuple[str, int]] = json.loads((folder / COVERED).read_text(encoding="utf-8"))
-        starts = np.cumsum([0, *(tiles for _, tiles in covered)])
-        self._spans = {segment: (int(starts[n]), tiles) for n, (segment, tiles) in enumerate(covered)}
-        self._count = int(starts[-1])
+        self._spans: dict[str, tuple[int, int]] = {}
+        self._count = 0
+        for segment, tiles in json.loads((folder / COVERED).read_text(encoding="utf-8")):
+            self._spans[segment] = (self._count, tiles)
+            self._count += tiles
         self._built = LIBRARIES[manifest["library"]].load(folder / FILE)
 
     def nearest(

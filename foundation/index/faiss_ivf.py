@@ -116,7 +116,7 @@ class FaissIvf:
 
 
 def _centres(count: int) -> int:
-    return max(1, math.isqrt(count))
+    return max(1, min(math.isqrt(count), count // TRAINED))
 
 
 def _faiss() -> Any:  # noqa: ANN401 - see above
