@@ -103,13 +103,20 @@ def test_the_best_are_the_best_however_wide_the_bounds(data: st.DataObject) -> N
     k = data.draw(st.integers(1, 70))
     with patch.object(best_module, "MOST", 8), patch.object(best_module, "BATCH", 3):
         best = Best(k, lambda rows: truth[rows])
-        for first in range(0, count, 7):
+        for first in data.draw(st.permutations(range(0, count, 7))):
             part = slice(first, first + 7)
             best.show(first, truth[part] - below[part], truth[part] + above[part])
         rows, found = best.result()
     order = np.lexsort((np.arange(count), -truth))[:k]
     assert (rows.tolist(), found.tolist()) == (order.tolist(), truth[order].tolist())
     assert best.rescored <= count
+
+
+def test_of_equal_rows_the_first_is_best_in_whatever_order_they_come() -> None:
+    best = Best(1, lambda rows: np.zeros(len(rows), np.float32))
+    for first in (10, 0, 20):
+        best.show(first, np.zeros(2), np.zeros(2))
+    assert best.result()[0].tolist() == [0]
 
 
 def test_a_first_pass_saves_most_of_the_reading(tmp_path: Path) -> None:
@@ -119,6 +126,15 @@ def test_a_first_pass_saves_most_of_the_reading(tmp_path: Path) -> None:
     (best,) = nearest(index, query[None], 10)
     assert best.result()[0].tolist() == brute(rows, query, 10)[0].tolist()
     assert best.rescored < 600
+
+
+def test_scores_nearer_than_a_code_is_wide_are_told_apart(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    rows = unit_rows(np.array([1.0, 0.6, -0.3, 0.2]) + 0.01 * rng.normal(size=(3000, 4)))
+    index = raw_index(tmp_path, [rows])
+    queries = unit_rows(rng.normal(size=(20, 4))).astype(np.float32)
+    for query, best in zip(queries, nearest(index, queries, 3), strict=True):
+        assert best.result()[0].tolist() == brute(rows, query, 3)[0].tolist()
 
 
 def test_several_queries_are_answered_in_one_pass(tmp_path: Path) -> None:
