@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_an_error_in_the_middle_fails_that_slide_only(
         assert len(outcomes[number].get().features(1.0)) > 0
     assert left_behind(tmp_path / "out") == []
     assert [each["state"] for each in run.report().slides].count("failed") == 2
+    assert not any(outcome.reused for outcome in outcomes.values())
     with pytest.raises(DamagedSlideError):
         outcomes[1].get()
 
@@ -190,6 +192,54 @@ def test_an_encoder_that_breaks_fails_its_slides_and_hangs_nothing(stores: list[
     failed = {(outcome.number, outcome.encoder) for outcome in outcomes if outcome.error is not None}
     assert failed == {(number, "breaks") for number in range(3)}
     assert all(isinstance(each.error, ArithmeticError) for each in outcomes if each.encoder == "breaks")
+
+
+def test_what_did_not_fit_is_let_go_before_less_is_tried(stores: list[TileStore], tmp_path: Path) -> None:
+    class Activations:
+        """What a network had computed when memory ended."""
+
+    kept: list[weakref.ref[Activations]] = []
+    alive: list[bool] = []
+
+    class Device(SimulatedDevice):
+        def relieve(self) -> None:
+            alive.append(kept[0]() is not None)
+
+    def full(number: int, tiles: int) -> None:
+        if number == 0 and tiles:
+            activations = Activations()
+            kept.append(weakref.ref(activations))
+            raise DeviceFullError("full")
+
+    outcomes = list(EmbedRun(stores[:1], [colour()], tmp_path, devices=[Device(FAST, batch=16, fault=full)]))
+    assert outcomes[0].error is None
+    assert alive == [False]
+
+
+def test_a_machine_without_room_for_batches_fails_slides_and_waits_for_nothing(
+    stores: list[TileStore], tmp_path: Path
+) -> None:
+    class Device(SimulatedDevice):
+        def buffer(self, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+            raise MemoryError(shape)
+
+    options = EmbedOptions(queue=1, ahead=0)
+    run = EmbedRun(stores * 2, [colour()], tmp_path, devices=[Device(FAST, depth=0)], options=options)
+    assert [type(outcome.error) for outcome in run] == [MemoryError] * 6
+    assert run.report().buffer_bytes == 0
+
+
+def test_every_slide_has_an_outcome_even_where_the_run_itself_breaks(
+    stores: list[TileStore], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_threads: int | None) -> None:
+        raise RuntimeError("no more threads")
+
+    monkeypatch.setattr("foundation.engine.run.LocalPool", broken)
+    outcomes = by_slide(EmbedRun(stores, [colour()], tmp_path))
+    assert {number: str(outcome.error) for number, outcome in outcomes.items()} == dict.fromkeys(
+        range(3), "no more threads"
+    )
 
 
 def test_memory_of_this_machine_is_a_batch_that_does_not_fit() -> None:

@@ -187,5 +187,6 @@ class Batcher:
             return free.pop()
         if self._made.get(stream, 0) >= self._most:
             return None
-        self._made[stream] = self._made.get(stream, 0) + 1
-        return self._allocate((self.size, stream.px, stream.px, 3))
+        made = self._allocate((self.size, stream.px, stream.px, 3))
+        self._made[stream] = self._made.get(stream, 0) + 1  # only now: where there is no room, nobody must wait for it
+        return made

@@ -71,21 +71,29 @@ class Lane:
         works: list[Work] = []
         at = 0
         while at < len(tiles):
-            try:
-                works.append(program.submit(tiles[at : at + self.size]))
+            work = self._work(program, tiles[at : at + self.size])
+            if work is None:
+                self._halve()
+            else:
+                works.append(work)
                 at += self.size
-            except DeviceFullError as error:
-                self._halve(error)
         return works
 
-    def _halve(self, error: DeviceFullError) -> None:
-        """Give the device less at once from now on: a half, or the next part below that divides a batch evenly.
+    def _work(self, program: Program, tiles: NDArray[np.uint8]) -> Work | None:
+        """A piece on its way, None where it does not fit: its error is gone by then, for it holds what was computed.
 
         Raises:
             DeviceError: If one tile was too much.
         """
-        if self.size == 1:
-            raise DeviceError("The device has not enough memory for a single tile.") from error
+        try:
+            return program.submit(tiles)
+        except DeviceFullError as error:
+            if self.size == 1:
+                raise DeviceError("The device has not enough memory for a single tile.") from error
+            return None
+
+    def _halve(self) -> None:
+        """Give the device less at once from now on: a half, or the next part below that divides a batch evenly."""
         self.size = next(size for size in range(self.size // 2, 0, -1) if self.batcher.size % size == 0)
         self.halvings += 1
         self.device.relieve()

@@ -39,7 +39,7 @@ class EmbedRun:
         sources: Slides or stores of tiles.
         encoders: What to run. Those that take tiles of the same size and scales share one read of each slide.
         out: The folder in which `<fingerprint>.embeddings.zarr` appear, and stores of the tiles of slides.
-        zooms: Scales in um/px; None for those an encoder is meant for, or all of a store.
+        zooms: Scales in um/px; None for those that an encoder is meant for and a slide has, or all of a store.
         options: How.
         devices: Where; None for what the options say.
         progress: Called with tiles encoded and tiles known of.
@@ -132,12 +132,9 @@ class EmbedRun:
         for thread in threads:
             thread.start()
         try:
-            with LocalPool(self._options.readers) as pool, ThreadPoolExecutor(self._options.ahead + 1, "read") as ahead:
-                reader = Reader(
-                    self._out, self._options, self._devices[0], self._batcher, pool, self._clock, self._tally
-                )
-                for _ in ahead.map(reader.read, self._tasks):
-                    pass
+            self._read()
+        except Exception as error:  # noqa: BLE001 - it is the outcome of every slide that is not finished
+            self._stop(error)
         finally:
             self._batcher.finish()
             for thread in threads:
@@ -145,6 +142,13 @@ class EmbedRun:
             self._writer.shutdown()
             self._wall = time.perf_counter() - begin
             self._outcomes.put(None)
+
+    def _read(self) -> None:
+        """Send the tiles of all slides on their way."""
+        with LocalPool(self._options.readers) as pool, ThreadPoolExecutor(self._options.ahead + 1, "read") as ahead:
+            reader = Reader(self._out, self._options, self._devices[0], self._batcher, pool, self._clock, self._tally)
+            for _ in ahead.map(reader.read, self._tasks):
+                pass
 
     def _encode(self, lane: Lane) -> None:
         """A lane's thread; whatever ends it early ends the run, for nobody would take its batches."""
@@ -185,9 +189,10 @@ class EmbedRun:
 
     def _say(self, item: Item, made: Embeddings | None, error: Exception | None) -> None:
         key = item.encoder.spec.key
-        state = "failed" if made is None else "reused" if made is item.found else "done"
+        reused = made is not None and made is item.found
+        state = "failed" if made is None else "reused" if reused else "done"
         self._said.append({"slide": item.number, "encoder": key, "state": state})
-        self._outcomes.put(SlideOutcome(item.number, key, made, error, made is item.found, item.warnings))
+        self._outcomes.put(SlideOutcome(item.number, key, made, error, reused, item.warnings))
 
 
 def passes(
