@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from foundation import (
     ContractError,
@@ -23,13 +23,16 @@ from foundation import (
     list_encoders,
     load_encoder,
 )
+from foundation.engine.batcher import Batcher, Part, Stream
 from foundation.engine.device import devices_of
+from foundation.engine.item import Clock, Item
+from foundation.engine.reading import Tap
 from foundation.engine.sheet import Sheet
-from foundation.engine.simulated import ColourEncoder, Fault, SimulatedDevice
+from foundation.engine.simulated import ColourEncoder, SimulatedDevice
 from foundation.testing import TINY_TIMM, write_tiny_timm
 from slides import Address
 from slides.testing import write_slide
-from tiling import TileSpec, TileStore, tile, verify_manifest
+from tiling import TileSpec, TileStore, tile
 from tiling.cut import Block, cut
 
 SPEC = replace(list_encoders()[0], key="colour", dim=6, px=64, mpp=(1.0,))
@@ -52,26 +55,8 @@ def stores(slides: list[Address], tmp_path_factory: pytest.TempPathFactory) -> l
     return [tile(slide, [TileSpec(1.0, px=64)], tmp_path_factory.mktemp("stores"), keep="raw") for slide in slides]
 
 
-def failing(error: Exception, after: int = -1, wait: threading.Event | None = None) -> Fault:
-    """A device that fails with every batch after one."""
-
-    def fault(number: int, tiles: int) -> None:
-        if number > after and tiles:
-            if wait is not None:
-                wait.wait(30)
-            raise error
-
-    return fault
-
-
 def by_slide(run: EmbedRun) -> dict[int, SlideOutcome]:
     return {outcome.number: outcome for outcome in run}
-
-
-def left_behind(out: Path) -> list[Path]:
-    """What is neither a whole store nor a lock file that is free."""
-    whole = {path for path in out.glob("*.zarr") if not verify_manifest(path)}
-    return [path for path in out.iterdir() if path not in whole]
 
 
 def test_batches_mix_slides_and_only_the_last_is_filled_up(stores: list[TileStore], tmp_path: Path) -> None:
@@ -192,3 +177,41 @@ def test_devices_by_name() -> None:
     for name in ("gpu", "cuda:x", "cuda:99", "auto:1"):
         with pytest.raises(DeviceError):
             devices_of(name)
+
+
+def test_readers_that_wait_do_not_read_meanwhile() -> None:
+    class Full(Batcher):
+        def put(self, stream: Stream, part: Part, tiles: NDArray[np.uint8]) -> float:
+            del stream, part, tiles
+            return 5.0
+
+    clock, item = Clock(), Item(0, colour(), print)
+    stream = Stream(SPEC, images=False, encoders=(item.encoder,))
+    tap = Tap(Full(4, 1, np.zeros), [(stream, (item,))], clock)
+    assert tap(1.0, np.zeros((3, 64, 64, 3), np.uint8)).ravel().tolist() == [0, 1, 2]
+    assert (clock.seconds["wait"], clock.seconds["read"]) == (5, -5)  # for who reads adds all the time of the call
+
+
+@dataclass(frozen=True)
+class Counts(ColourEncoder):
+    """Says that it computes a certain lot."""
+
+    flops: int = 1
+
+    def flops_per_tile(self) -> int:
+        return self.flops
+
+
+def test_operations_are_those_of_the_encoders_that_ran(stores: list[TileStore], tmp_path: Path) -> None:
+    light, heavy = Counts(replace(SPEC, key="light"), flops=10), Counts(replace(SPEC, key="heavy"), flops=1000)
+
+    def achieved(*encoders: Counts) -> float:
+        run = EmbedRun(stores[:1], encoders, tmp_path, devices=[SimulatedDevice(FAST, batch=8)])
+        assert all(outcome.error is None for outcome in run)
+        report = run.report()
+        assert report.flops_per_s is not None
+        assert report.tiles_per_s_fed is not None
+        return report.flops_per_s / report.tiles_per_s_fed
+
+    assert achieved(light) == pytest.approx(10)
+    assert achieved(light, heavy) == pytest.approx(1000)  # the light one's features are there already

@@ -216,6 +216,31 @@ def test_what_did_not_fit_is_let_go_before_less_is_tried(stores: list[TileStore]
     assert alive == [False]
 
 
+def test_the_reason_of_a_slide_holds_none_of_its_pixels(slides: list[Address], tmp_path: Path) -> None:
+    class Pixels:
+        """What is large."""
+
+    seen: list[weakref.ref[Pixels]] = []
+
+    def failing_with(pixels: Pixels) -> None:
+        raise ArithmeticError(type(pixels).__name__)
+
+    class Breaks(ColourEncoder):
+        def encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+            pixels = Pixels()
+            seen.append(weakref.ref(pixels))
+            try:
+                failing_with(pixels)
+            except ArithmeticError as error:
+                raise BadFeaturesError(str(len(tiles))) from error
+            return super().encode(tiles)
+
+    run = EmbedRun(slides, [Breaks(SPEC)], tmp_path, devices=[SimulatedDevice(FAST)])
+    outcomes = by_slide(run)
+    assert all(isinstance(outcome.error, BadFeaturesError) for outcome in outcomes.values())
+    assert [each() for each in seen] == [None] * len(seen)
+
+
 def test_a_machine_without_room_for_batches_fails_slides_and_waits_for_nothing(
     stores: list[TileStore], tmp_path: Path
 ) -> None:

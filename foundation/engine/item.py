@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,31 @@ class Clock:
         """
         with self._lock:
             self.seconds[stage] += seconds
+
+    @contextmanager
+    def spent(self, stage: str) -> Iterator[None]:
+        """Note how long something takes, also where it fails.
+
+        Args:
+            stage: One of `STAGES`.
+
+        Yields:
+            Nothing.
+        """
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - begin)
+
+    def waited(self, seconds: float) -> None:
+        """Note that a reader waited in the middle of its reading, whose time is added as a whole.
+
+        Args:
+            seconds: How long.
+        """
+        self.add("wait", seconds)
+        self.add("read", -seconds)
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -32,6 +32,9 @@ class Lane:
     """How often a batch did not fit and was divided."""
     size: int = 0
     """Tiles that the device is given at once."""
+
+    encoded: Counter[str] = field(default_factory=Counter)
+    """Tiles that each encoder has done, by its key."""
 
     def __post_init__(self) -> None:
         self.size = self.size or self.batcher.size
@@ -102,6 +105,8 @@ class Lane:
         """Wait for a batch and hand its features out."""
         for which, works in enumerate(sent):
             rows = works if isinstance(works, Exception) else self._waited(works, batch.count)
+            if not isinstance(rows, Exception):
+                self.encoded[batch.stream.encoders[which].spec.key] += batch.count
             self._hand_out(batch, which, rows)
         self.batcher.give_back(batch)
 

@@ -67,7 +67,7 @@ class Tap:
             self.given += len(tiles)
         for stream, items in self._streams:
             part = Part(tuple(item.sheet for item in items), tickets)
-            self._clock.add("wait", self._batcher.put(stream, part, tiles))
+            self._clock.waited(self._batcher.put(stream, part, tiles))
         return tickets[:, None]
 
 
@@ -184,14 +184,11 @@ class Reader:
         tap = self._tap(todo)
         self.tally.add(total=len(todo) * sum(len(store.grid(mpp)) for mpp in zooms))
         tickets = {}
-        with Turn(self.turn):
+        with Turn(self.turn), self.clock.spent("read"):
             for mpp in zooms:
                 tickets[mpp] = np.full(len(store.grid(mpp)), -1, np.int64)
-                begin = time.perf_counter()
                 for index, tiles in store.batches(mpp, self.batcher.size, task.source.address, self.pool.threads):
-                    self.clock.add("read", time.perf_counter() - begin)
                     tickets[mpp][index] = tap(mpp, tiles)[:, 0]
-                    begin = time.perf_counter()
         self._expect(todo, Reading(store, tickets))
 
     def _expect(self, todo: list[Item], reading: Reading) -> None:

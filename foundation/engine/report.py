@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -58,7 +59,7 @@ class RunReport:
     flops_per_tile: Mapping[str, int | None]
     """By encoder."""
     flops_per_s: float | None
-    """Achieved after the first batch; None where an encoder's operations cannot be counted."""
+    """Achieved after the first batch; None where the operations of an encoder that ran cannot be counted."""
     idle_share: float | None
     """The mean over devices."""
     longest_gap_s: float
@@ -67,7 +68,7 @@ class RunReport:
     buffer_bytes: int
     """Memory for all batches of tiles that existed at once."""
     seconds: Mapping[str, float]
-    """Open, segment, read, wait (readers for room), encode and write; of all threads together."""
+    """Open, segment, read, wait (readers for room, not in read), encode and write; of all threads together."""
     devices: tuple[DeviceReport, ...]
     slides: tuple[Mapping[str, Any], ...]
     """State of each slide with each encoder."""
@@ -120,6 +121,23 @@ def fed_rate(lanes: Sequence[Lane]) -> float | None:
         meter.tiles * (1 - 1 / meter.batches) / span for meter, span in zip(meters, spans, strict=True) if span > 0
     ]
     return sum(rates) if rates else None
+
+
+def achieved(lanes: Sequence[Lane], work: Mapping[str, int | None]) -> float | None:
+    """Operations a second after the first batch.
+
+    Args:
+        lanes: Of all devices.
+        work: Operations for a tile, by encoder.
+
+    Returns:
+        The rate; None where nothing can be said of it, or of an encoder that ran.
+    """
+    rate, tiles = fed_rate(lanes), sum((lane.encoded for lane in lanes), Counter[str]())
+    known = {key: each for key in tiles if (each := work[key]) is not None}
+    if rate is None or len(known) < len(tiles):
+        return None
+    return rate * sum(known[key] * count for key, count in tiles.items()) / tiles.total()
 
 
 def flops(encoders: Sequence[Encoder]) -> dict[str, int | None]:

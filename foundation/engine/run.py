@@ -18,7 +18,8 @@ from foundation.engine.device import Device, devices_of
 from foundation.engine.item import Clock, Item, SlideOutcome, SlideSource, Tally, Task
 from foundation.engine.lane import Lane
 from foundation.engine.reading import Reader
-from foundation.engine.report import RunReport, device_report, fed_rate, flops
+from foundation.engine.report import RunReport, achieved, device_report, fed_rate, flops
+from foundation.engine.sheet import let_go
 from foundation.errors import ContractError, RunStoppedError
 from slides import Address
 from tiling.pool import LocalPool
@@ -103,16 +104,14 @@ class EmbedRun:
         lanes = [lane for group in self._lanes for lane in group]
         devices = tuple(map(device_report, self._devices, self._lanes))
         tiles, fed, work = sum(lane.meter.tiles for lane in lanes), fed_rate(lanes), flops(self._encoders)
-        known = [each for each in work.values() if each is not None]
         shares = [device.idle_share for device in devices if device.idle_share is not None]
-        mean = sum(known) / len(known) if len(known) == len(self._encoders) else None
         return RunReport(
             wall_s=self._wall,
             tiles=tiles,
             tiles_per_s=tiles / self._wall if self._wall else 0.0,
             tiles_per_s_fed=fed,
             flops_per_tile=work,
-            flops_per_s=None if fed is None or mean is None else fed * mean,
+            flops_per_s=achieved(lanes, work),
             idle_share=sum(shares) / len(shares) if shares else None,
             longest_gap_s=max(device.longest_gap_s for device in devices),
             batch=self._batcher.size,
@@ -177,6 +176,7 @@ class EmbedRun:
         try:
             made = item.written(self._out, self._about())
         except Exception as error:  # noqa: BLE001 - it is the outcome of this slide
+            let_go(error)
             failure = error
         self._clock.add("write", time.perf_counter() - begin)
         self._say(item, made, failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Callable
 
 import numpy as np
@@ -61,6 +62,7 @@ class Sheet:
         Args:
             error: Why.
         """
+        let_go(error)
         with self._lock:
             if self.error is None and self._have != self._expected:
                 self.error = error
@@ -93,3 +95,15 @@ class Sheet:
             self._told = self._told or over
         if over:
             self._settled(self)
+
+
+def let_go(error: Exception) -> None:
+    """Empty the frames that an error came through: it is kept to the end of a run, and their pixels must not be.
+
+    Args:
+        error: Its traceback goes on saying where it came from.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        traceback.clear_frames(link.__traceback__)
+        link = link.__cause__ or link.__context__
