@@ -18,7 +18,7 @@ zooms                a probe fitted and judged on fields sewn from patches of on
 distinct             the probe on the half of the test patches whose nearest support patch (cosine of Lite0's features)
                      is farthest: what is left when near-duplicates cannot help
 by_chance            the same probe where the split is by chance; only where nothing was trained on patches
-tiles_per_s_core     by the processor time of one thread, the fastest of 15 batches of 16 tiles in memory; combinations
+tiles_per_s_core     by the processor time of one thread, the fastest of 16 batches of 16 tiles in memory; combinations
                      by the sum of times. tiles_per_s_two_threads: the same on two threads, by wall time
 
 The default is a network of ours only if, on the patches judged, the lower 95 % bound of its paired difference to every
@@ -33,6 +33,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,7 @@ from benchmarks._default_judging import (
     resampled,
 )
 from benchmarks._default_quilts import quilts
+from foundation.tissue import TISSUES
 from tools._default_data import Image, Patches, load_patches
 from tools.tissue_mosaics import SHIFTS, restained
 
@@ -77,18 +79,23 @@ class Sets:
     """Wider fields by um/px, of the support and of the test patches."""
 
 
-def main() -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Measure and print."""
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("--data", type=Path, default=Path(os.environ.get("ONCOSCOPE_DATA", ROOT.parent / "shared/data")))
-    cli.add_argument("--test", type=Path, help="judge on this folder, <tissue>/<name>.jpg, instead of our test block")
+    cli.add_argument("--test", type=Path, help="judge on this folder, [patches/]<tissue>/<name>.jpg")
     cli.add_argument("--quick", action="store_true", help="every third support patch, and fewer variants")
-    arguments = cli.parse_args()
+    arguments = cli.parse_args(words)
     if not (arguments.data / "patches").is_dir():
         print(json.dumps({"skipped": "no patches/ in the data folder"}))
         return
     cv2.setNumThreads(1)
-    sets = load_sets(arguments.data / "patches", arguments.test, quick=arguments.quick)
+    try:
+        sets = load_sets(arguments.data / "patches", arguments.test, quick=arguments.quick)
+    except ValueError as error:
+        cli.error(str(error))
+    if missing(sets.test):
+        print(f"judged without {', '.join(missing(sets.test))}: no patches of these", file=sys.stderr)
     print(json.dumps(report(sets)))
 
 
@@ -96,7 +103,7 @@ def load_sets(folder: Path, test: Path | None, *, quick: bool) -> Sets:
     """Read and split the patches, and change the test patches."""
     patches = load_patches(folder)
     train, validation = patches.part("train"), patches.part("validation")
-    judged = load_patches(test) if test else patches.part("test")
+    judged = load_patches(test / "patches" if (test / "patches").is_dir() else test) if test else patches.part("test")
     if quick:
         train, validation = (p[np.arange(len(p.labels)) % 3 == 0] for p in (train, validation))
     half = judged[np.arange(len(judged.labels)) % 2 == 0]
@@ -110,6 +117,11 @@ def load_sets(folder: Path, test: Path | None, *, quick: bool) -> Sets:
     )
     zooms = {} if quick else {mpp: (quilts(support, mpp, 5), quilts(judged, mpp, 2, seed=1)) for mpp in ZOOMS}
     return Sets(train, validation, judged, variants, zooms)
+
+
+def missing(patches: Patches) -> list[str]:
+    """Tissues that have no patch, and so no part in a balanced accuracy."""
+    return [tissue for label, tissue in enumerate(TISSUES) if label not in patches.labels]
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,7 @@ def report(sets: Sets) -> dict[str, Any]:
     return {
         "candidates": figures,
         "patches": {"support": len(sets.train.labels) + len(sets.validation.labels), "test": len(sets.test.labels)},
+        "missing": missing(sets.test),
         "winner": chosen,
         "paired_differences": differences,
         "target_met": best["balanced_accuracy"] >= TARGET and best["tiles_per_s_core"] >= SPEED,

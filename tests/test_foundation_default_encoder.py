@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from safetensors.torch import load_file
 
 from benchmarks._default_judging import Scaling, balanced, chosen_strength, interval, neighbours, resampled
-from benchmarks.default_encoder import Verdict, choice
+from benchmarks.default_encoder import Verdict, choice, load_sets, main, missing
 from foundation import Encoder, RegistryError, WeightsMismatchError, list_encoders, load_encoder
 from foundation.encoders import builtin, small
 from foundation.int8 import packed, unpacked
@@ -131,6 +131,30 @@ def test_blocks_of_the_split_do_not_overlap(tmp_path: Path) -> None:
     assert len(greys["test"]) == 10
     with pytest.raises(ValueError, match="no patches"):
         load_patches(tmp_path / TISSUES[0])
+
+
+def test_another_folder_of_patches_is_judged_whatever_its_size_and_kind(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ours, others = tmp_path / "ours" / "patches", tmp_path / "others" / "patches"
+    for tissue in TISSUES[:2]:
+        for folder, size, suffix, count in ((ours, (150, 150), "jpg", 10), (others, (96, 120), "PNG", 2)):
+            (folder / tissue).mkdir(parents=True)
+            for number in range(count):
+                path = folder / tissue / f"{number}.{suffix}"
+                path.write_bytes(cv2.imencode(f".{suffix}", np.full((*size, 3), 20 * number, np.uint8))[1].tobytes())
+    (others / "no tissue of ours").mkdir()
+    for folder in (others, others.parent):  # as --data is given, or the folder itself
+        sets = load_sets(ours, folder, quick=False)
+        assert sets.test.images.shape == (4, 150, 150, 3)
+        assert sets.test.labels.tolist() == [0, 0, 1, 1]
+        assert len(sets.train.labels) + len(sets.validation.labels) == 16
+    assert missing(sets.test) == list(TISSUES[2:])
+    (others / TISSUES[1] / "1.PNG").write_bytes(b"no picture")
+    for wrong, reason in ((others, "cannot be read"), (tmp_path, "no patches")):
+        with pytest.raises(SystemExit):
+            main(["--data", str(ours.parent), "--test", str(wrong)])
+        assert reason in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_judging_tells_apart_what_lies_apart() -> None:

@@ -17,6 +17,7 @@ Image = NDArray[np.uint8]
 Part = Literal["train", "validation", "test"]
 PATCH = 150
 PX = 128
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 TEST, VALIDATION = 0.8, 0.68
 """Places in a class's row of file numbers at which the test and the validation part begin."""
 
@@ -50,30 +51,37 @@ class Patches:
 
 
 def load_patches(folder: Path) -> Patches:
-    """Read a folder of patches, `<tissue>/<name>.jpg`.
+    """Read a folder of patches, `<tissue>/<name>.jpg`, or another kind of image.
 
     Args:
-        folder: The folder.
+        folder: The folder; names of folders that are none of `TISSUES` are not looked at.
 
     Returns:
-        All its patches, by tissue and name.
+        All its patches, by tissue and name; of other shapes the middle square, of other sizes brought to 150 px.
 
     Raises:
         ValueError: If there is none, or one cannot be read.
     """
     images, labels, places = [], [], []
     for label, tissue in enumerate(TISSUES):
-        paths = sorted((folder / tissue).glob("*.jpg"))
+        paths = sorted(path for path in (folder / tissue).glob("*") if path.suffix.lower() in SUFFIXES)
         for place, path in enumerate(paths):
             image = cv2.imread(str(path))
             if image is None:
-                raise ValueError("A patch of the folder cannot be read.")
-            images.append(resized(np.asarray(image[:, :, ::-1], np.uint8), PATCH))
+                raise ValueError(f"A patch of {tissue} cannot be read.")
+            images.append(resized(_middle(np.asarray(image[:, :, ::-1], np.uint8)), PATCH))
             labels.append(label)
             places.append(place / len(paths))
     if not images:
         raise ValueError("The folder holds no patches: <tissue>/<name>.jpg is expected.")
     return Patches(np.stack(images), np.array(labels), np.array(places))
+
+
+def _middle(image: Image) -> Image:
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
 
 
 def resized(image: Image, side: int) -> Image:
