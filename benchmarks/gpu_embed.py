@@ -6,7 +6,8 @@
 For ViT-L/16, ViT-H/14 and ViT-g/14 at 224 px, in bfloat16: the engine over all slides, then a loop as peers write it
 (`_embed_like_trident.py` says what it pays and what not) over the first two, same network, same batch, same precision,
 as many workers as cores; `--compile` compiles ours only, for peers do not. Rates count from the end of the first batch
-to the end of the last: loading weights and compiling are left out. The engine's tiles pay for hash, quality measures, checksums and commit.
+to the end of the last: loading weights and compiling are left out. The engine's tiles pay for hash, quality measures,
+checksums and commit.
 
 matmul_flops_per_s       of products of 8192 x 8192 matrices in bfloat16, measured in this run
 share_of_matmul          achieved operations a second (a multiply-add is two) over that

@@ -17,6 +17,7 @@ from foundation.features import require_spread
 from tiling.commit import staged
 from tiling.fingerprint import fingerprint
 from tiling.grid import TileGrid
+from tiling.staging import undisturbed
 from tiling.store import TileStore
 
 Rows = Mapping[float, NDArray[np.float16]]
@@ -86,7 +87,8 @@ def write_embeddings(
     for features in rows.values():
         require_spread(features)
     final = making.place(store.fingerprint, out)
-    with staged(final, kind=layout.KIND, fingerprint=making.name(store.fingerprint)) as folder:
+    name = making.name(store.fingerprint)
+    with undisturbed(final), staged(final, kind=layout.KIND, fingerprint=name) as folder:
         layout.write_header(folder, _header(making, store, about or {}))
         for mpp in making.zooms:
             grid = store.grid(mpp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from foundation import (
+    BadFeaturesError,
     ContractError,
     DeviceError,
     EmbedOptions,
@@ -215,3 +217,28 @@ def test_operations_are_those_of_the_encoders_that_ran(stores: list[TileStore], 
 
     assert achieved(light) == pytest.approx(10)
     assert achieved(light, heavy) == pytest.approx(1000)  # the light one's features are there already
+
+
+def test_the_reason_of_a_slide_holds_none_of_its_pixels(slides: list[Address], tmp_path: Path) -> None:
+    class Pixels:
+        """What is large."""
+
+    seen: list[weakref.ref[Pixels]] = []
+
+    def failing_with(pixels: Pixels) -> None:
+        raise ArithmeticError(type(pixels).__name__)
+
+    class Breaks(ColourEncoder):
+        def encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
+            pixels = Pixels()
+            seen.append(weakref.ref(pixels))
+            try:
+                failing_with(pixels)
+            except ArithmeticError as error:
+                raise BadFeaturesError(str(len(tiles))) from error
+            return super().encode(tiles)
+
+    run = EmbedRun(slides, [Breaks(SPEC)], tmp_path, devices=[SimulatedDevice(FAST)])
+    outcomes = by_slide(run)
+    assert all(isinstance(outcome.error, BadFeaturesError) for outcome in outcomes.values())
+    assert [each() for each in seen] == [None] * len(seen)

@@ -25,6 +25,7 @@ from foundation import (
     embed,
     list_encoders,
 )
+from foundation.embed_store import Making
 from foundation.engine.device import CpuDevice, HostProgram
 from foundation.engine.simulated import ColourEncoder, Fault, SimulatedDevice
 from foundation.errors import DeviceFullError
@@ -216,31 +217,6 @@ def test_what_did_not_fit_is_let_go_before_less_is_tried(stores: list[TileStore]
     assert alive == [False]
 
 
-def test_the_reason_of_a_slide_holds_none_of_its_pixels(slides: list[Address], tmp_path: Path) -> None:
-    class Pixels:
-        """What is large."""
-
-    seen: list[weakref.ref[Pixels]] = []
-
-    def failing_with(pixels: Pixels) -> None:
-        raise ArithmeticError(type(pixels).__name__)
-
-    class Breaks(ColourEncoder):
-        def encode(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-            pixels = Pixels()
-            seen.append(weakref.ref(pixels))
-            try:
-                failing_with(pixels)
-            except ArithmeticError as error:
-                raise BadFeaturesError(str(len(tiles))) from error
-            return super().encode(tiles)
-
-    run = EmbedRun(slides, [Breaks(SPEC)], tmp_path, devices=[SimulatedDevice(FAST)])
-    outcomes = by_slide(run)
-    assert all(isinstance(outcome.error, BadFeaturesError) for outcome in outcomes.values())
-    assert [each() for each in seen] == [None] * len(seen)
-
-
 def test_a_machine_without_room_for_batches_fails_slides_and_waits_for_nothing(
     stores: list[TileStore], tmp_path: Path
 ) -> None:
@@ -298,6 +274,10 @@ def test_a_killed_run_leaves_whole_stores_and_the_next_one_goes_on(stores: list[
     assert done.returncode == -signal.SIGKILL
     (whole,) = tmp_path.glob("*.embeddings.zarr")
     assert not verify_manifest(whole)
+    places = {Making(colour(), store.zooms).place(store.fingerprint, tmp_path) for store in stores}
+    for place in places - {whole}:
+        (tmp_path / f".{place.name}.0123456789ab.staging").mkdir()  # of a run that was killed while it wrote
     again = by_slide(EmbedRun(stores, [colour()], tmp_path))
     assert [again[number].reused for number in range(3)] == [True, False, False]
     assert all(outcome.error is None for outcome in again.values())
+    assert left_behind(tmp_path) == []

@@ -204,6 +204,23 @@ def sweep(final: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
 
 
+@contextmanager
+def undisturbed(final: Path) -> Iterator[None]:
+    """Be the only one that builds a folder, and remove what runs left that were killed while they did.
+
+    Args:
+        final: The folder to appear.
+
+    Yields:
+        Nothing; one that waited may find the folder there.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with locked(final.with_name(f".{final.name}.lock")) as alone:
+        for path in final.parent.glob(f".{final.name}.*{STAGING_SUFFIX}") if alone else ():
+            shutil.rmtree(path, ignore_errors=True)
+        yield
+
+
 def finish(staging: Staging, final: Path, members: Mapping[str, Any], **about: Any) -> None:  # noqa: ANN401 - JSON
     """Commit a folder whose parts are all done.
 
