@@ -27,7 +27,8 @@ from foundation.torchvision_shim import import_beside
 
 ROWS = {spec.key: spec for spec in list_encoders()}
 REFUSED = ("gemma", "kronos", "seal", "transformers")
-PROVEN = ("timm", "builtin", "open_clip", "bert_pair", "mettle", "conch", "musk", *REFUSED)
+OURS = ("builtin", "adapted", "small", "handcrafted")
+PROVEN = ("timm", "open_clip", "bert_pair", "mettle", "conch", "musk", *OURS, *REFUSED)
 
 
 def rows(*families: str) -> list[str]:
