@@ -112,6 +112,14 @@ def test_half_precision_is_near_and_named(
     assert CudaDevice(torch.device("cpu"), FakeCuda(), compiled=True).numbers(encoder)["compiled"] == "yes"
 
 
+def test_single_precision_is_not_rounded_in_secret(
+    encoder: TorchEncoder, device: CudaDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    device.load(encoder)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_the_encoder_on_the_cpu_is_not_touched(encoder: TorchEncoder, device: CudaDevice) -> None:
     program: Any = device.load(encoder)
     own = {id(weight) for weight in encoder.network.parameters()}

@@ -202,6 +202,8 @@ class CudaDevice:
         """
         if not isinstance(encoder, TorchEncoder):
             return HostProgram(encoder)
+        # A row that says float32 means it: by default torch rounds what goes into convolutions to 10 bits (TF32).
+        torch.backends.cudnn.allow_tf32 = False
         with typed_errors():
             network: Any = encoder.network.copied_to(self.torch_device)
         if self.compiled:
