@@ -59,7 +59,7 @@ class MeanColour:
 
     def encode(self, tiles: NDArray[np.uint8]) -> Floats:
         """Mean colours [B, 3]."""
-        return tiles.mean(axis=(1, 2), dtype=np.float32)
+        return np.asarray(tiles.mean(axis=(1, 2), dtype=np.float32), np.float32)
 
 
 def random_small(like: EncoderSpec) -> TorchEncoder:

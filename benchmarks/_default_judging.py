@@ -32,7 +32,7 @@ class Scaling:
 
     def __call__(self, features: Floats) -> Floats:
         """Scale features; what lies far outside the support is held at ten deviations."""
-        return np.clip((features - self.mean) / self.deviation, -10, 10)
+        return np.asarray(np.clip((features - self.mean) / self.deviation, -10, 10), np.float32)
 
 
 def neighbours(support: Floats, labels: Labels, features: Floats) -> Labels:
