@@ -145,6 +145,16 @@ def test_a_killed_run_leaves_the_index_as_it_was(index: Path, tmp_path: Path, mo
     assert len(list((index / "segments").iterdir())) == 4
 
 
+def test_what_a_killed_run_left_is_swept(index: Path, tmp_path: Path) -> None:
+    (index / ".index.json.new").write_text("{")
+    (index / "segments" / ".half.staging").mkdir()
+    (index / "segments" / ("f" * 64)).mkdir()
+    assert verify_index(index) == []
+    grow(index, [slide(tmp_path / "e", 4)])
+    assert len(list((index / "segments").iterdir())) == len(SearchIndex.open(index).entries) == 4
+    assert sorted(path.name for path in index.iterdir()) == ["index.json", "segments"]
+
+
 def test_a_killed_removal_is_finished_by_the_next_run(index: Path) -> None:
     with patch.object(growing_module, "sweep", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         remove(index, {"S-2"})
@@ -233,6 +243,10 @@ def test_a_segment_of_another_slide_is_named(index: Path) -> None:
 def test_no_index_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(IndexStoreError, match="No search index"):
         SearchIndex.open(tmp_path)
+    with pytest.raises(IndexStoreError, match="No search index"):
+        remove(tmp_path / "i", {"S"})
+    assert grow(tmp_path / "i", [IndexSlide("S", tmp_path / "none")])[0].state == "failed"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path, slides: list[IndexSlide]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,10 +117,14 @@ def alone(path: Path) -> Iterator[None]:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise IndexStoreError("No folder for the index can be made at this place.") from error
-    with locked(path / LOCK) as alone:
-        if not alone:
-            raise IndexStoreError("This file system has no locks, so two runs could damage the index.")
-        yield
+    try:
+        with locked(path / LOCK) as alone:
+            if not alone:
+                raise IndexStoreError("This file system has no locks, so two runs could damage the index.")
+            yield
+    finally:
+        with suppress(OSError):
+            path.rmdir()  # where nothing was written, no empty folder is left
 
 
 def sweep(path: Path) -> None:
