@@ -21,9 +21,10 @@ ENCODER = {"key": "made", "family": "made", "weights_digest": "0" * 64, "preproc
 class Made:
     """Rows of a cohort, slide by slide.
 
-    A mixture: each slide has tiles of 20 of 200 kinds, each kind a direction; a shift of the slide's own; and noise
-    whose variance falls from axis to axis, as in embeddings of real tiles. Or noise alone, which has no structure that
-    an approximate index could use.
+    A mixture: each slide has 20 of 200 kinds of tissue, each kind a direction, and a tile is made of two of these in
+    any proportion, so that kinds run into each other; a shift of the slide's own; and noise whose variance falls from
+    axis to axis, as in embeddings of real tiles. Or noise alone, which has no structure that an approximate index
+    could use.
     """
 
     def __init__(self, *, noise: bool) -> None:
@@ -39,9 +40,10 @@ class Made:
         noise = rng.standard_normal((tiles, DIM), np.float32)
         if self._noise:
             return unit_rows(noise)
-        kinds = rng.choice(KINDS, 20, replace=False)[rng.integers(0, 20, tiles)]
+        one, other = rng.choice(KINDS, 20, replace=False)[rng.integers(0, 20, (2, tiles))]
+        share = rng.random((tiles, 1), np.float32)
         shift = SPREAD * rng.standard_normal(DIM, np.float32)
-        return unit_rows(self._kinds[kinds] + shift + 0.6 * noise * self._axes)
+        return unit_rows(share * self._kinds[one] + (1 - share) * self._kinds[other] + shift + 0.6 * noise * self._axes)
 
 
 def write_made(path: Path, rows: int, *, noise: bool) -> SearchIndex:
