@@ -60,13 +60,18 @@ def write_made(path: Path, rows: int, *, noise: bool) -> SearchIndex:
 
 
 def queries(index: SearchIndex, count: int) -> NDArray[np.float32]:
-    """Half tiles of the cohort, slightly moved (a search by example); half means of ten tiles of a slide."""
+    """A third each: tiles, slightly moved; means of ten tiles of a slide; and such means at a cosine of .25 only.
+
+    The first are searches by example, the last are like words, whose features lie far from those of all images.
+    """
     rng = np.random.default_rng(5)
     found = []
     for number in range(count):
         slide = int(rng.integers(len(index.entries)))
-        inside = rng.integers(0, index.entries[slide].tiles, 10 if number % 2 else 1)
+        inside = rng.integers(0, index.entries[slide].tiles, 10 if number % 3 else 1)
         vector = index.rows(index.offsets[slide] + np.unique(inside)).astype(np.float32).mean(axis=0)
-        found.append(vector + 0.2 * np.linalg.norm(vector) / np.sqrt(DIM) * rng.standard_normal(DIM, np.float32))
+        away = rng.standard_normal(DIM, np.float32)
+        share = 4.0 if number % 3 == 2 else 0.2
+        found.append(vector / np.linalg.norm(vector) + share * away / np.linalg.norm(away))
     vectors = np.array(found)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)

@@ -18,7 +18,7 @@ from foundation.errors import IndexStoreError, QueryError
 
 TRAINED = 40
 """Rows from which each centre is found: faiss asks for 39."""
-PROBED = 16
+PROBED = 8
 """One in so many centres is looked at, and at least `LEAST`."""
 LEAST = 8
 
