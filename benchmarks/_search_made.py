@@ -15,6 +15,7 @@ from foundation.index.quantise import unit_rows
 DIM, TILES = 512, 10_000
 KINDS, SPREAD = 200, 0.35
 """Kinds of tissue, and how far a slide's stain moves its tiles."""
+QUERIES = ("tile", "mean", "like_words")
 ENCODER = {"key": "made", "family": "made", "weights_digest": "0" * 64, "preprocessing_digest": "0" * 64}
 
 

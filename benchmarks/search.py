@@ -15,6 +15,7 @@ rescored            median number of rows whose true score was read
 exact               whether, for three queries, rows and scores are those of the truth computed for every row
 peak_rss_mb         VmHWM of a fresh process that opens the index and searches it
 build_seconds       of the approximate index (faiss)
+recall_by_query     the same for each kind of query
 recall, speedup     share of the exact top 50 that the approximate search finds, mean over queries; exact / approximate
 
 One JSON object is printed last.
@@ -37,7 +38,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks._search_made import queries, write_made
+from benchmarks._search_made import QUERIES, queries, write_made
 from foundation.index import Approximation, Query, SearchIndex, approximate, nearest, search
 from foundation.index.measure import THREADS
 from foundation.index.quantise import scores
@@ -152,6 +153,7 @@ def approximately(index: SearchIndex, asked: NDArray[np.float32]) -> dict[str, A
         times.append(end - middle)
     return {
         "recall": round(statistics.mean(recalls), 4),
+        "recall_by_query": {kind: round(statistics.mean(recalls[n::3]), 4) for n, kind in enumerate(QUERIES)},
         "speedup": round(statistics.median(ratios), 1),
         "approximate_seconds": round(statistics.median(times), 5),
         "build_seconds": round(build, 1),
