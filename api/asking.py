@@ -16,6 +16,7 @@ from api.errors import BadRequestError
 from api.stores import kind_of, open_tiles
 from biomarkers.export.geojson import TileLayer
 from foundation import Answer, Bank, Embeddings, Encoder, Question, ask, embed, load_encoder
+from foundation.asking import vocabulary_encoder
 from foundation.embeddings import KIND as EMBEDDINGS
 from foundation.prompts import tissue_of
 from foundation.query import text_side
@@ -51,16 +52,16 @@ class Means:
     """What a slide is asked with."""
 
     encoder: Encoder | None = None
-    """None for the built-in one."""
+    """None for that of the closed vocabulary."""
     mpp: float | None = None
     """Scale of the tiles in um/px; None for what suits encoder and store."""
     bank: Bank | None = None
     """Reference slides to compare with."""
 
     @property
-    def is_builtin(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether words are those of the closed vocabulary."""
-        return self.encoder is None or self.encoder.spec.family == "builtin"
+        return self.encoder is None or self.encoder.spec.key == vocabulary_encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +101,9 @@ def ask_slide(
     begin = time.perf_counter()
     means = means or Means()
     asked = question if isinstance(question, Question) else Question(tuple(question))
-    if asked.has_words and means.is_builtin:
+    if asked.has_words and means.is_closed:
         require_words_known(asked)
-    text = text_side(means.encoder) if asked.has_words and means.encoder and not means.is_builtin else None
+    text = text_side(means.encoder) if asked.has_words and means.encoder and not means.is_closed else None
     embeddings = _embeddings(where, stages or out / "stages", pool, means, Told(progress, tiled))
     answer = ask(embeddings, asked, means.mpp, encoder=text, bank=means.bank)
     document = _document(answer, embeddings)
@@ -171,7 +172,7 @@ def _zoom_of(means: Means, there: Sequence[float]) -> float:
     """
     if means.mpp is not None:
         return means.mpp
-    meant = (ZOOM,) if means.encoder is None or means.is_builtin else means.encoder.spec.mpp
+    meant = (ZOOM,) if means.encoder is None or means.is_closed else means.encoder.spec.mpp
     fitting = [zoom for zoom in meant if not there or zoom in there] or list(there)
     if not fitting:
         raise BadRequestError("this encoder states no scale; give --mpp")
@@ -180,8 +181,8 @@ def _zoom_of(means: Means, there: Sequence[float]) -> float:
 
 @cache
 def _encoder() -> Encoder:
-    """The built-in encoder, loaded once in a process."""
-    return load_encoder("builtin")
+    """The encoder of the closed vocabulary, loaded once in a process."""
+    return load_encoder(vocabulary_encoder())
 
 
 def _slide(embeddings: Embeddings) -> dict[str, Any]:

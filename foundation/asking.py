@@ -24,6 +24,17 @@ from foundation.screening import screened
 from foundation.slide_score import TopTile, best_of, k_of, spread_out
 from foundation.tissue import TissueHead
 
+WHOLE_TILES = "The store does not say how much of a tile is tissue, as imported ones do not: areas count whole tiles."
+
+
+def vocabulary_encoder() -> str:
+    """Whose features the closed vocabulary is read off.
+
+    Returns:
+        The key of the encoder that the tissue head was trained on.
+    """
+    return str(TissueHead.load().card["encoder"]["key"])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
@@ -66,7 +77,8 @@ def ask(
     words = _words(embeddings, zoom, asked, encoder) if asked.has_words else []
     examples = [_examples(embeddings, zoom, asked)] if asked.like else []
     doubts = doubts_of(asked.words()) if encoder is not None else ()
-    return _answer(_Slide.of(embeddings, zoom, bank), [*words, *examples], doubts)
+    slide = _Slide.of(embeddings, zoom, bank)
+    return _answer(slide, [*words, *examples], (*doubts, *slide.doubts()))
 
 
 def _words(embeddings: Embeddings, mpp: float, asked: Question, encoder: TextEncoder | None) -> list[_Part]:
@@ -79,7 +91,7 @@ def _words(embeddings: Embeddings, mpp: float, asked: Question, encoder: TextEnc
     if encoder is not None:
         require_same_encoder(embeddings, encoder)
         return _by_text(embeddings, mpp, asked, encoder)
-    if embeddings.encoder["family"] != "builtin":
+    if embeddings.encoder["key"] != vocabulary_encoder():
         raise ContractError(
             f"Asking these embeddings needs the text side of {embeddings.encoder['key']!r}, their encoder."
         )
@@ -132,9 +144,18 @@ class _Slide:
         Returns:
             The slide.
         """
-        tissue = embeddings.tissue(mpp).astype(np.float64) * embeddings.tile_area_mm2(mpp)
+        tissue = np.nan_to_num(embeddings.tissue(mpp).astype(np.float64), nan=1.0) * embeddings.tile_area_mm2(mpp)
         features, coords = embeddings.features(mpp), embeddings.coords(mpp)
         return cls(embeddings, mpp, bank, features, coords, embeddings.extent(mpp), tissue)
+
+    def doubts(self) -> tuple[str, ...]:
+        """What the store does not say.
+
+        Returns:
+            A sentence, or nothing.
+        """
+        unknown = np.isnan(self.embeddings.tissue(self.mpp)).any()
+        return (WHOLE_TILES,) if unknown else ()
 
 
 def _answer(slide: _Slide, parts: Sequence[_Part], doubts: tuple[str, ...]) -> Answer:

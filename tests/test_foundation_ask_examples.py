@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from foundation import Embeddings, Examples, PromptError, Question, ask
+from foundation.asking import WHOLE_TILES
 from foundation.examples import chosen, prototype
 from foundation.testing import write_embeddings
 from slides import Address, Region, Size, SlideInfo, open_slide
@@ -125,3 +126,10 @@ def test_examples_that_contradict_themselves_are_refused(slide: Embeddings) -> N
     odd = write_embeddings(slide.path.parent / "odd", {1.0: rows}, MADE_BY)
     with pytest.raises(PromptError, match="no more like each other"):
         ask(odd, Question(like=Examples(tiles=(0, 1))))
+
+
+def test_areas_of_imported_tiles_count_whole_tiles(slide: Embeddings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Embeddings, "tissue", lambda *_: np.full(200, np.nan, np.float32))
+    answer = ask(slide, Question(like=Examples(tiles=(0, 4, 8))))
+    assert answer.prompts[0].area_mm2 == pytest.approx(answer.prompts[0].share * 200 * 0.224**2)
+    assert answer.warnings == (WHOLE_TILES,)

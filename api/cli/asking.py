@@ -16,6 +16,7 @@ from api.cli.reply import Reply
 from api.errors import BadRequestError
 from api.stores import is_store
 from foundation import Embeddings, Examples, PromptSet, Question, make_bank, read_bank, read_prompt_set, write_bank
+from foundation.asking import vocabulary_encoder
 from foundation.embeddings import NOTICE
 from foundation.prompt_set import MOST_BYTES, SHIPPED, shipped_set
 from slides import Address
@@ -38,7 +39,7 @@ def ask(arguments: argparse.Namespace) -> Reply:
         The reply.
     """
     question = question_of(arguments)
-    if question.has_words and arguments.encoder in {None, "builtin"}:
+    if question.has_words and arguments.encoder in {None, vocabulary_encoder()}:
         require_words_known(question)  # before anything is loaded
     where = _where(arguments)
     with progress("tiles") as show:
@@ -160,7 +161,7 @@ def _encoder(arguments: argparse.Namespace) -> Encoder | None:
     """
     from foundation import load_encoder
 
-    if arguments.encoder not in {None, "builtin"}:
+    if arguments.encoder not in {None, vocabulary_encoder()}:
         return load_encoder(arguments.encoder, arguments.weights)
     if arguments.weights is not None:
         raise BadRequestError("--weights belongs to an --encoder")
