@@ -97,6 +97,8 @@ def test_words_find_tiles_by_the_pair_that_made_them(pair: TextEncoder, tmp_path
     found = search(index, query, 5)
     cosines = index.rows(np.arange(13)).astype(float) @ query.vector
     assert [hit.row for hit in found.hits] == list(np.argsort(-cosines)[:5])
+    assert found.warnings == ()
+    assert "negation" in search(index, by_text(index, "no mitosis", pair), 5).warnings[0]
     with pytest.raises(ContractError, match="text side of 'open_clip"):
         by_text(index, "fat")
     with pytest.raises(ContractError, match="no text side"):

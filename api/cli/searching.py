@@ -83,7 +83,7 @@ def search(arguments: argparse.Namespace) -> Reply:
         approximation=Approximation(opened) if arguments.approximate else None,
     )
     document = {"query": {"kind": query.kind, "text": arguments.text}, **found.to_json()}
-    return Reply(document, text_of(found))
+    return Reply(document, text_of(found), warnings=found.warnings)
 
 
 def _query(index: SearchIndex, arguments: argparse.Namespace) -> Query:

@@ -74,6 +74,8 @@ class Found:
     """No other tile scores more than this, see `foundation.index.best`; None where all were read, or nobody knows."""
     note: str
     provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    """What in the text of the query is not understood as it is meant."""
     notice: str = NOTICE
 
     def to_json(self) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foundation.doubts import doubts_of
 from foundation.embeddings import Embeddings
 from foundation.encoder import Encoder, TextEncoder
 from foundation.errors import ContractError, QueryError
@@ -30,6 +31,8 @@ class Query:
     """Of length 1 [D]; None for a tissue."""
     tissue: int | None = None
     """Place in `TISSUES`."""
+    warnings: tuple[str, ...] = ()
+    """What in a text is not understood as it is meant."""
 
 
 def by_vector(index: SearchIndex, vector: NDArray[np.floating[Any]], kind: str = "vector", what: str = "") -> Query:
@@ -81,7 +84,8 @@ def by_text(index: SearchIndex, text: str, encoder: Encoder | None = None) -> Qu
     if not isinstance(encoder, TextEncoder):
         raise ContractError("This encoder has no text side, so it cannot be asked.")
     require_encoder(index, encoder.spec.key, encoder.weights_digest, encoder.preprocessing_digest)
-    return by_vector(index, text_features(encoder, [word], contrast_set().templates)[0], "text", word)
+    query = by_vector(index, text_features(encoder, [word], contrast_set().templates)[0], "text", word)
+    return replace(query, warnings=doubts_of([word]))
 
 
 def by_tile(index: SearchIndex, slide: str, x: int, y: int) -> Query:

@@ -156,6 +156,7 @@ def _search(index: SearchIndex, query: Query, k: int, how: _How) -> Found:
         exact=ranking.exact,
         rescored=ranking.rescored,
         left_out_at_most=ranking.left_out_at_most,
+        warnings=query.warnings,
     )
 
 
