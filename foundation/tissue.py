@@ -1,6 +1,6 @@
-"""The tissue head: which tissues a tile is made of, read off the built-in encoder's features. Runs without torch.
+"""Tissue heads: which tissues a tile is made of, read off an encoder's features. They run without torch.
 
-Its weights and figures come from `tools/train_tissue_head.py`; what it cannot do stands in `tissue_head.md`.
+Their weights and figures come from `tools/train_tissue_head.py`; what they cannot do stands in `tissue_head*.md`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ TISSUES = (
 )
 """The twelve classes, in the order of every array with a class axis."""
 
-WEIGHTS, CARD = "tissue_head.safetensors", "tissue_head.json"
+HEADS = {"builtin": "tissue_head", "tissue-lite0": "tissue_head_lite0"}
+"""Encoders whose features a head was trained on -> name of its weights (.safetensors) and cards (.json, .md)."""
 CARD_KEYS = {
     "caveats",
     "citation",
@@ -74,13 +75,45 @@ class TissueHead:
 
     @classmethod
     def load(cls) -> Self:
-        """Load the head that ships with the package.
+        """Load the head of `builtin`, whose features the demonstration and the tissue composition are made of.
 
         Returns:
-            The head; loaded once, then shared.
+            The head.
         """
-        weights, card = _shipped()
-        return cls.read(weights, card)
+        return cls.for_encoder("builtin")
+
+    @classmethod
+    def for_encoder(cls, key: str) -> Self:
+        """Load the head that reads an encoder's features.
+
+        Args:
+            key: Of the encoder.
+
+        Returns:
+            The head; its files are read once.
+
+        Raises:
+            ContractError: If there is none.
+        """
+        if key not in HEADS:
+            known = " and ".join(repr(name) for name in HEADS)
+            raise ContractError(f"No tissue head reads features of encoder {key!r}; there is one for {known}.")
+        return cls.read(*_shipped(HEADS[key]))
+
+    @classmethod
+    def fitting(cls, embeddings: Embeddings, mpp: float) -> Self:
+        """Load the head that reads a slide's features.
+
+        Args:
+            embeddings: Of the slide.
+            mpp: The zoom.
+
+        Returns:
+            The head. A `ContractError` says that there is none for this encoder, its weights, or this zoom.
+        """
+        head = cls.for_encoder(embeddings.encoder["key"])
+        head.require_fit(embeddings, mpp)
+        return head
 
     @classmethod
     def read(cls, weights: bytes, card: str) -> Self:
@@ -112,7 +145,7 @@ class TissueHead:
         """Which share of a tile's tissue each class is, as the head estimates it.
 
         Args:
-            features: Features of the built-in encoder [N, 1280].
+            features: Features of the head's encoder [N, 1280].
 
         Returns:
             Shares [N, 12] that sum to 1 in each row.
@@ -123,7 +156,7 @@ class TissueHead:
         """The head's output before softmax.
 
         Args:
-            features: Features of the built-in encoder [N, 1280].
+            features: Features of the head's encoder [N, 1280].
 
         Returns:
             [N, 12], any real numbers.
@@ -179,9 +212,9 @@ def shares_of(logits: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @functools.cache
-def _shipped() -> tuple[bytes, str]:
+def _shipped(name: str) -> tuple[bytes, str]:
     folder = files("foundation")
-    return folder.joinpath(WEIGHTS).read_bytes(), folder.joinpath(CARD).read_text(encoding="utf-8")
+    return folder.joinpath(f"{name}.safetensors").read_bytes(), folder.joinpath(f"{name}.json").read_text("utf-8")
 
 
 def _tensor(tensors: dict[str, NDArray[Any]], layer: int, name: str) -> NDArray[np.float64]:

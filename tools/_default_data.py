@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from foundation.tissue import TISSUES
+from tools._default_split import Part, part_of
 from tools.tissue_mosaics import HED, restained
 
 Image = NDArray[np.uint8]
-Part = Literal["train", "validation", "test"]
 PATCH = 150
 PX = 128
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
-TEST, VALIDATION = 0.8, 0.68
-"""Places in a class's row of file numbers at which the test and the validation part begin."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,7 @@ class Patches:
         Returns:
             Their patches.
         """
-        names = np.where(self.places >= TEST, "test", np.where(self.places >= VALIDATION, "validation", "train"))
-        return self[np.isin(names, parts)]
+        return self[np.array([part_of(place) in parts for place in self.places], np.bool_)]
 
 
 def load_patches(folder: Path) -> Patches:

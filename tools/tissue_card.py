@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from tools.tissue_plans import Plan
+
 NOTICE = "Research use only. Not for diagnosis."
-COMMAND = "python -m tools.train_tissue_head --data ../shared/data"
+COMMAND = "python -m tools.train_tissue_head"
 LICENCE = "Apache-2.0 (these weights); training data: BreastHistoNet, Apache-2.0"
 CITATION = "BreastHistoNet, doi 10.1016/j.compmedimag.2024.102467 (TCGA-BRCA patches and tissue maps)"
 CAVEATS = """
 The patches carry no slide names: neighbours from one slide can stand on both sides of the split, so every figure here is more favourable than on slides of another hospital.
 Test tiles are mosaics of square patches, not scans: real tiles have no patch edges, and their tissues pass into each other. The maps that lay them out are a model's predictions, and their shares of classes are not those of real sections.
 Only breast cancer (TCGA-BRCA) stained with H&E was seen. On other organs, other stains and artefacts (pen, folds, blur) it answers all the same, and nothing in its answer says so.
-Stain matters although training varies it: on a head and neck carcinoma stained brick red it calls most of the tissue haemorrhage and necrosis, which is wrong, and on skin it calls some epidermis tumour.
 It knows twelve tissues and shares a tile among them: normal epithelium, nerve, cartilage, bone and glass are not among them.
 Tumour, giant cancer cells, in-situ carcinoma and apocrine change look alike at this scale and are confused with each other.
-One patch alone is told far less surely than a tile of a dozen patches of one tissue: read shares over many tiles, not single tiles.
 A share is an estimate by training on known mosaics; it was not calibrated on slides.
-The encoder was trained on photographs, not on histology.
 """.strip().splitlines()  # noqa: E501 - one caveat a line, as it is printed
 
 
-def model_card(about: dict[str, Any], figures: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def model_card(plan: Plan, about: dict[str, Any], figures: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Fill the card.
 
     Args:
+        plan: What is particular to this head.
         about: What the head is: encoder, names, scales, training, digest.
         figures: As measured on the test split, by scale.
 
@@ -36,25 +36,25 @@ def model_card(about: dict[str, Any], figures: dict[str, Any]) -> tuple[dict[str
         "format": "oncoscope-tissue-head-1",
         "title": "Shares of twelve breast tissues in a tile",
         "notice": NOTICE,
-        "command": COMMAND,
+        "command": f"{COMMAND} {plan.command}",
         "licence": LICENCE,
         "citation": CITATION,
-        "caveats": CAVEATS,
+        "caveats": [*CAVEATS, *plan.caveats],
         "figures": figures,
         **about,
     }
-    return card, "\n".join(_markdown(card)) + "\n"
+    return card, "\n".join(_markdown(plan, card)) + "\n"
 
 
-def _markdown(card: dict[str, Any]) -> Iterator[str]:
+def _markdown(plan: Plan, card: dict[str, Any]) -> Iterator[str]:
     yield f"# Tissue head: {card['title'].lower()}\n"
-    yield f"{card['notice']} A small network on the features of the built-in encoder (EfficientNet-Lite0); it estimates"
+    yield f"{card['notice']} A small network on the features of {plan.features}; it estimates"
     yield "which share of a tile's tissue each of twelve classes is.\n"
     yield f"- Tiles of {card['px']} px at {' or '.join(f'{mpp:g}' for mpp in card['mpp'])} um/px."
     yield f"- Made by `{card['command']}`, which also prints every figure below."
     yield f"- Licence: {card['licence']}."
     yield f"- Data: {card['citation']}."
-    yield "- Patches are split 60/20/20 by hash of their file name, maps by position; test tiles are of patches and"
+    yield f"- Patches are split {plan.split}, maps by position; test tiles are of patches and"
     yield "  maps that training never saw.\n"
     yield "## What it cannot do"
     yield from (f"- {caveat}" for caveat in card["caveats"])

@@ -14,11 +14,13 @@ from sklearn.metrics import roc_auc_score
 
 from foundation import Encoder
 from foundation.tissue import TISSUES, TissueHead
-from tools.tissue_mosaics import BASE_MPP, KINDS, PX, SHIFTS, Bank, Kind, draw, mirrored, restained, scaled
+from tools.tissue_bank import Bank
+from tools.tissue_mosaics import KINDS, SHIFTS, Kind, draw, mirrored, restained, scaled
 
 Result = TypeVar("Result")
 Floats = NDArray[np.float32]
-ZOOMS = (0.5, 1.0)
+STAINS_AT = 0.5
+"""um/px at which other stains are tried: every head reads it."""
 BATCH = 16
 
 
@@ -44,7 +46,7 @@ class Tiles:
 def measured(head: TissueHead, test: Tiles, bank: Bank, encoder: Encoder) -> dict[str, Any]:
     """Every figure, on patches and maps that training never saw."""
     figures: dict[str, Any] = {}
-    for mpp in ZOOMS:
+    for mpp in bank.field.mpp:
         pure, mixed = test.where("pure", mpp), test.where("mixed", mpp)
         label = pure.shares.argmax(axis=1)
         found = head.shares(pure.features).argmax(axis=1)
@@ -55,13 +57,13 @@ def measured(head: TissueHead, test: Tiles, bank: Bank, encoder: Encoder) -> dic
             "mixed_tiles": len(mixed.shares),
             "mixed": _mixed(head.shares(mixed.features), mixed.shares),
         }
-    figures["0.5"]["stain_shift_pure_balanced_accuracy"] = _shifted(head, bank, encoder)
+    figures[f"{STAINS_AT:g}"]["stain_shift_pure_balanced_accuracy"] = _shifted(head, bank, encoder)
     return figures
 
 
 def _shifted(head: TissueHead, bank: Bank, encoder: Encoder) -> dict[str, float]:
-    """Balanced accuracy on tiles of one tissue under other stains, at 0.5 um/px."""
-    drawn = [draw(bank, "pure", ZOOMS[0], np.random.default_rng([77, number])) for number in range(320)]
+    """Balanced accuracy on tiles of one tissue under other stains."""
+    drawn = [draw(bank, "pure", STAINS_AT, np.random.default_rng([77, number])) for number in range(320)]
     label = np.array([shares.argmax() for _, shares in drawn])
     found = {}
     for name, change in {"none": np.eye(3), **SHIFTS}.items():
@@ -79,8 +81,9 @@ def _encoded(encoder: Encoder, tiles: NDArray[np.uint8], name: str) -> Floats:
 
 def _single(head: TissueHead, bank: Bank, encoder: Encoder, mpp: float) -> dict[str, Any]:
     """Each test patch alone, reflected until it fills the field."""
-    side, start = round(PX * mpp / BASE_MPP), 30
-    tiles = np.stack([scaled(mirrored(patch, side, start)) for patches in bank.patches for patch in patches])
+    field, side = bank.field, bank.field.side(mpp)
+    start = round(0.4 * field.cell) if side > field.cell else 0
+    tiles = np.stack([scaled(mirrored(patch, side, start), field) for patches in bank.patches for patch in patches])
     label = np.repeat(np.arange(len(TISSUES)), [len(patches) for patches in bank.patches])
     found = head.shares(_encoded(encoder, tiles, "single")).argmax(axis=1)
     rng = np.random.default_rng(0)

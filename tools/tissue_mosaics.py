@@ -1,11 +1,8 @@
-"""Synthetic tiles of known composition: real patches laid out by real tissue maps, at 0.5 um/px or a multiple of it."""
+"""Synthetic tiles of known composition: real patches laid out by real tissue maps, at an encoder's size and scales."""
 
 from __future__ import annotations
 
-import hashlib
 import math
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import cv2
@@ -13,78 +10,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foundation.tissue import TISSUES
+from tools.tissue_bank import Bank, Field, Image
 
 Kind = Literal["pure", "single", "mixed"]
-Split = Literal["train", "validation", "test"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Image = NDArray[np.uint8]
 VERSION = 2  # raised whenever the same seed would draw another tile
-BASE_MPP = 0.5
-CELL = 75  # a patch of 150 px at about 0.25 um/px
-PX = 224
 GLASS = 242
 RAGGED = 0.3  # share of mosaics with irregular glass
 LEAST_TISSUE = 0.25  # as tiling keeps tiles
 HED = np.array([[0.650, 0.704, 0.286], [0.072, 0.990, 0.105], [0.268, 0.570, 0.776]])  # Ruifrok and Johnston 2001
 
 
-@dataclass(frozen=True)
-class Bank:
-    """The patches and maps of one split."""
-
-    patches: tuple[Image, ...]
-    """[n, 75, 75, 3] for each class."""
-    maps: tuple[NDArray[np.int16], ...]
-    """[rows, cols], -1 where there is no tissue."""
-
-
-def load_bank(data: Path, split: Split) -> Bank:
-    """Read the patches and maps of one split: 60/20/20 by hash of the patch's file name, by position for maps."""
-    patches = []
-    for name in TISSUES:
-        paths = [p for p in sorted((data / "patches" / name).glob("*.jpg")) if split_of(p.name) == split]
-        patches.append(np.stack([_patch(path) for path in paths]))
-    archive = np.load(data / "tissue_maps.npz")
-    names = sorted(archive.files)
-    turn: tuple[Split, ...] = ("train", "train", "train", "validation", "test")
-    maps = [archive[name].astype(np.int16) - 1 for i, name in enumerate(names) if turn[i % 5] == split]
-    return Bank(tuple(patches), tuple(maps))
-
-
-def split_of(name: str) -> Split:
-    """The split of a patch, from its file name alone. No slide is known, so neighbours may be parted by it."""
-    place = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % 100
-    return "train" if place < 60 else "validation" if place < 80 else "test"
-
-
-def _patch(path: Path) -> Image:
-    image = cv2.cvtColor(np.asarray(cv2.imread(str(path)), np.uint8), cv2.COLOR_BGR2RGB)
-    return np.asarray(cv2.resize(image, (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def draw(bank: Bank, kind: Kind, mpp: float, rng: np.random.Generator) -> tuple[Image, NDArray[np.float32]]:
     """Draw a tile.
 
     Returns:
-        The tile [224, 224, 3] and the share of each class in its tissue, [12].
+        The tile [px, px, 3] and the share of each class in its tissue, [12].
     """
-    side = round(PX * mpp / BASE_MPP)
+    field, cell = bank.field, bank.field.cell
+    side = field.side(mpp)
     if kind == "single":
         label = int(rng.integers(len(TISSUES)))
         patch = _turned(bank.patches[label][rng.integers(len(bank.patches[label]))], rng)
-        return scaled(mirrored(patch, side, int(rng.integers(CELL)))), np.eye(len(TISSUES), dtype=np.float32)[label]
-    cells = math.ceil((side + CELL - 1) / CELL)
+        tile = scaled(mirrored(patch, side, int(rng.integers(cell))), field)
+        return tile, np.eye(len(TISSUES), dtype=np.float32)[label]
+    cells = math.ceil((side + cell - 1) / cell)
     while True:
         layout = _pure(cells, rng) if kind == "pure" else _window(bank, cells, rng)
-        y, x = (int(v) for v in rng.integers(CELL, size=2))
-        labels = layout.repeat(CELL, 0).repeat(CELL, 1)[y : y + side, x : x + side]
+        y, x = (int(v) for v in rng.integers(cell, size=2))
+        labels = layout.repeat(cell, 0).repeat(cell, 1)[y : y + side, x : x + side]
         if rng.random() < RAGGED:
             labels = np.where(_blobs(side, rng), -1, labels)
         shares = np.bincount(labels[labels >= 0], minlength=len(TISSUES)) / labels.size
         if shares.sum() >= LEAST_TISSUE:
-            field = _paste(bank, layout, rng)[y : y + side, x : x + side]
-            field[labels < 0] = np.clip(GLASS + rng.normal(0, 5) + rng.normal(0, 2, 3), 0, 255)
-            return scaled(field), (shares / shares.sum()).astype(np.float32)
+            canvas = _paste(bank, layout, rng)[y : y + side, x : x + side]
+            canvas[labels < 0] = np.clip(GLASS + rng.normal(0, 5) + rng.normal(0, 2, 3), 0, 255)
+            return scaled(canvas, field), (shares / shares.sum()).astype(np.float32)
 
 
 def _blobs(side: int, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -98,11 +59,11 @@ def mirrored(patch: Image, side: int, first: int) -> Image:
     return np.asarray(np.pad(patch, ((first, side), (first, side), (0, 0)), mode="symmetric")[:side, :side], np.uint8)
 
 
-def scaled(field: Image) -> Image:
-    """A field at 0.5 um/px as a tile of 224 px."""
-    if field.shape[0] == PX:
-        return np.ascontiguousarray(field)
-    return np.asarray(cv2.resize(field, (PX, PX), interpolation=cv2.INTER_AREA), np.uint8)
+def scaled(canvas: Image, field: Field) -> Image:
+    """A canvas at the fine scale as a tile."""
+    if canvas.shape[0] == field.px:
+        return np.ascontiguousarray(canvas)
+    return np.asarray(cv2.resize(canvas, (field.px, field.px), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _turned(patch: Image, rng: np.random.Generator) -> Image:
@@ -133,11 +94,12 @@ def _window(bank: Bank, cells: int, rng: np.random.Generator) -> NDArray[np.int1
 
 
 def _paste(bank: Bank, layout: NDArray[np.int16], rng: np.random.Generator) -> Image:
-    canvas = np.full((len(layout) * CELL, len(layout) * CELL, 3), GLASS, np.uint8)
+    cell = bank.field.cell
+    canvas = np.full((len(layout) * cell, len(layout) * cell, 3), GLASS, np.uint8)
     for row, col in np.argwhere(layout >= 0):
         patches = bank.patches[layout[row, col]]
         patch = _turned(patches[rng.integers(len(patches))], rng)
-        canvas[row * CELL : (row + 1) * CELL, col * CELL : (col + 1) * CELL] = patch
+        canvas[row * cell : (row + 1) * cell, col * cell : (col + 1) * cell] = patch
     return canvas
 
 

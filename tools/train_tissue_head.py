@@ -1,9 +1,9 @@
-"""Train the tissue head that ships with oncoscope, and print its figures as JSON.
+"""Train a tissue head that ships with oncoscope, and print its figures as JSON.
 
-    python -m tools.train_tissue_head --data ../shared/data
+    python -m tools.train_tissue_head [--encoder tissue-lite0] --data ../shared/data
 
-Draws synthetic tiles from real patches and maps (tools/tissue_mosaics.py), embeds them once with the built-in encoder,
-fits small heads on them, keeps the one with the least validation loss, and writes weights, card and model card into
+Draws synthetic tiles from real patches and maps (tools/tissue_mosaics.py), embeds them once with the encoder, fits
+small heads on them, keeps the one with the least validation loss, and writes weights, card and model card into
 foundation/.
 """
 
@@ -27,10 +27,13 @@ from safetensors.numpy import save
 from torch import nn
 
 from foundation import Encoder, load_encoder
-from foundation.tissue import CARD, TISSUES, WEIGHTS, TissueHead
+from foundation.tissue import HEADS, TISSUES, TissueHead
+from tools._default_split import Part as Split
+from tools.tissue_bank import Bank, load_bank
 from tools.tissue_card import model_card
-from tools.tissue_figures import BATCH, ZOOMS, Floats, Tiles, in_threads, measured, stored
-from tools.tissue_mosaics import KINDS, PX, VERSION, Bank, Split, augment, draw, load_bank
+from tools.tissue_figures import BATCH, Floats, Tiles, in_threads, measured, stored
+from tools.tissue_mosaics import KINDS, VERSION, augment, draw
+from tools.tissue_plans import PLANS, Plan
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Recipe:
     mix: tuple[float, float, float] = (0.35, 0.15, 0.5)
     """Shares of pure, single and mixed tiles."""
     fine: float = 0.6
-    """Share of tiles at 0.5 um/px; the others are at 1.0."""
+    """Share of tiles at the finer scale."""
     hidden: tuple[int, ...] = (0, 128, 256)
     """Widths of the hidden layer that are tried; 0 for a linear head."""
     decay: tuple[float, ...] = (0.1, 1.0)
@@ -60,34 +63,23 @@ def main() -> None:
     cli.add_argument("--out", type=Path, default=Path(__file__).resolve().parents[1] / "foundation")
     cli.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "oncoscope-tissue-head")
     cli.add_argument("--tiles", type=int, default=Recipe.tiles)
+    cli.add_argument("--encoder", choices=PLANS, default="builtin")
     arguments = cli.parse_args()
     cv2.setNumThreads(1)
-    recipe, start = Recipe(tiles=arguments.tiles), time.monotonic()
-    encoder = load_encoder("builtin")
-    parts = {split: embedded(arguments.data, split, recipe, encoder, arguments.cache) for split in get_args(Split)}
+    recipe, plan, start = Recipe(tiles=arguments.tiles), PLANS[arguments.encoder], time.monotonic()
+    encoder = load_encoder(arguments.encoder)
+    banks = {split: load_bank(arguments.data, split, plan.field, plan.splitter) for split in get_args(Split)}
+    parts = {split: embedded(bank, split, recipe, encoder, arguments.cache) for split, bank in banks.items()}
     layers, chosen = fitted(parts["train"], parts["validation"], recipe)
-    weights = save({
-        f"{i}.{k}": v for i, pair in enumerate(layers) for k, v in zip(("weight", "bias"), pair, strict=True)
-    })
-    about = {
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
-        "encoder": {
-            "key": encoder.spec.key,
-            "weights_digest": encoder.weights_digest,
-            "preprocessing_digest": encoder.preprocessing_digest,
-        },
-        "names": list(TISSUES),
-        "mpp": list(ZOOMS),
-        "px": PX,
-        "training": {**asdict(recipe), **chosen},
-    }
-    card, text = model_card(about, {})
-    head = TissueHead.read(weights, json.dumps(card))
-    figures = measured(head, parts["test"], load_bank(arguments.data, "test"), encoder)
-    card, text = model_card(about, figures)
-    (arguments.out / WEIGHTS).write_bytes(weights)
-    (arguments.out / CARD).write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
-    (arguments.out / CARD).with_suffix(".md").write_text(text)
+    weights = packed(layers, plan)
+    about = described(plan, encoder, weights) | {"training": {**asdict(recipe), **chosen}}
+    head = TissueHead.read(weights, json.dumps(model_card(plan, about, {})[0]))
+    figures = measured(head, parts["test"], banks["test"], encoder)
+    card, text = model_card(plan, about, figures)
+    name = HEADS[arguments.encoder]
+    (arguments.out / f"{name}.safetensors").write_bytes(weights)
+    (arguments.out / f"{name}.json").write_text(json.dumps(card, indent=1, sort_keys=True) + "\n")
+    (arguments.out / f"{name}.md").write_text(text)
     print(
         json.dumps({
             "chosen": chosen,
@@ -98,14 +90,37 @@ def main() -> None:
     )
 
 
-def embedded(data: Path, split: Split, recipe: Recipe, encoder: Encoder, cache: Path) -> Tiles:
+def packed(layers: list[tuple[Floats, Floats]], plan: Plan) -> bytes:
+    """The weights file."""
+    return save({
+        f"{i}.{name}": values.astype(plan.precision)
+        for i, pair in enumerate(layers)
+        for name, values in zip(("weight", "bias"), pair, strict=True)
+    })
+
+
+def described(plan: Plan, encoder: Encoder, weights: bytes) -> dict[str, Any]:
+    """What a card says of a head before it is measured."""
+    return {
+        "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        "encoder": {
+            "key": encoder.spec.key,
+            "weights_digest": encoder.weights_digest,
+            "preprocessing_digest": encoder.preprocessing_digest,
+        },
+        "names": list(TISSUES),
+        "mpp": list(plan.field.mpp),
+        "px": plan.field.px,
+    }
+
+
+def embedded(bank: Bank, split: Split, recipe: Recipe, encoder: Encoder, cache: Path) -> Tiles:
     """Draw and embed the tiles of a split, once."""
     count = recipe.tiles if split == "train" else recipe.tiles // 5
     key = [VERSION, split, count, recipe.mix, recipe.fine, recipe.seed, encoder.weights_digest]
     path = cache / f"{hashlib.sha256(json.dumps([*key, encoder.preprocessing_digest]).encode()).hexdigest()[:16]}.npz"
     if not path.is_file():
         cache.mkdir(parents=True, exist_ok=True)
-        bank = load_bank(data, split)
         batches = in_threads(lambda first: _batch(bank, split, first, recipe, encoder), range(0, count, BATCH), split)
         features, shares, kind, mpp = (np.concatenate(column)[:count] for column in zip(*batches, strict=True))
         np.savez(path, features=features, shares=shares, kind=kind, mpp=mpp)
@@ -119,7 +134,7 @@ def _batch(bank: Bank, split: Split, first: int, recipe: Recipe, encoder: Encode
     for number in range(first, first + BATCH):
         rng = np.random.default_rng([recipe.seed, get_args(Split).index(split), number])
         kind = int(rng.choice(len(KINDS), p=recipe.mix))
-        mpp = ZOOMS[int(rng.random() > recipe.fine)]
+        mpp = bank.field.mpp[int(rng.random() > recipe.fine)]
         tile, share = draw(bank, KINDS[kind], mpp, rng)
         tiles.append(augment(tile, rng) if split == "train" else tile)
         shares.append(share)
