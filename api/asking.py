@@ -15,11 +15,12 @@ from api.answer_files import background, numbers_of, scale_of, write_answer
 from api.errors import BadRequestError
 from api.stores import kind_of, open_tiles
 from biomarkers.export.geojson import TileLayer
-from foundation import Answer, Bank, Embeddings, Encoder, Question, ask, embed, load_encoder
-from foundation.asking import vocabulary_encoder
+from foundation import Answer, Bank, Embeddings, Encoder, Question, ask, embed, list_encoders, load_encoder
 from foundation.embeddings import KIND as EMBEDDINGS
 from foundation.prompts import tissue_of
 from foundation.query import text_side
+from foundation.registry import DEFAULT_ENCODER
+from foundation.tissue import HEADS
 from slides import Address, SlideInfo
 from tiling import Pool, TileGrid, TileSpec, tile
 
@@ -29,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 
 def require_known(prompts: Sequence[str]) -> None:
-    """Refuse prompts that the built-in encoder does not understand; a `PromptError` says which.
+    """Refuse prompts outside the closed vocabulary; a `PromptError` says which.
 
     Args:
         prompts: What was asked.
@@ -52,7 +53,7 @@ class Means:
     """What a slide is asked with."""
 
     encoder: Encoder | None = None
-    """None for that of the closed vocabulary."""
+    """None for the default one."""
     mpp: float | None = None
     """Scale of the tiles in um/px; None for what suits encoder and store."""
     bank: Bank | None = None
@@ -61,7 +62,7 @@ class Means:
     @property
     def is_closed(self) -> bool:
         """Whether words are those of the closed vocabulary."""
-        return self.encoder is None or self.encoder.spec.key == vocabulary_encoder()
+        return self.encoder is None or self.encoder.spec.key in HEADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def ask_slide(
         question: Prompts, or a question with classes or examples.
         out: Folder of the answer.
         pool: Where tiles are cut; threads of this process where None.
-        means: What the slide is asked with; None for the built-in encoder.
+        means: What the slide is asked with; None for the default encoder.
         stages: Folder of reusable tiles and embeddings; `out/stages` where None.
         progress: Called with tiles embedded and tiles in all.
         tiled: Called with tiles cut and tiles in all, before.
@@ -155,11 +156,11 @@ def _embeddings(where: Address | Path, stages: Path, pool: Pool | None, means: M
     """Open, or make, what is asked."""
     if isinstance(where, Path) and kind_of(where) == EMBEDDINGS:
         return Embeddings.open(where)
-    encoder = means.encoder or _encoder()
     if isinstance(where, Path):
         store = open_tiles(where)
+        encoder = means.encoder or _encoder(store.grids[0].spec.px)
         return embed(store, encoder, stages, zooms=[_zoom_of(means, store.zooms)], progress=told.embedded)
-    zoom = _zoom_of(means, ())
+    encoder, zoom = means.encoder or _encoder(), _zoom_of(means, ())
     store = tile(where, [TileSpec(mpp=zoom, px=encoder.spec.tile_px)], stages, pool=pool, keep="no", progress=told.cut)
     return embed(store, encoder, stages, zooms=[zoom], address=where, progress=told.embedded)
 
@@ -179,10 +180,16 @@ def _zoom_of(means: Means, there: Sequence[float]) -> float:
     return fitting[0]
 
 
+def _encoder(px: int | None = None) -> Encoder:
+    """The default encoder; for tiles of another size the one with a tissue head that takes them."""
+    taking = [spec.key for spec in list_encoders() if spec.key in HEADS and spec.tile_px == px]
+    return _loaded(taking[0] if taking else DEFAULT_ENCODER)
+
+
 @cache
-def _encoder() -> Encoder:
-    """The encoder of the closed vocabulary, loaded once in a process."""
-    return load_encoder(vocabulary_encoder())
+def _loaded(key: str) -> Encoder:
+    """Loaded once in a process."""
+    return load_encoder(key)
 
 
 def _slide(embeddings: Embeddings) -> dict[str, Any]:

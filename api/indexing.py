@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from api.errors import BadRequestError, safe_detail
 from api.stores import kind_of
@@ -15,10 +15,10 @@ from foundation import Embeddings, FoundationError
 from foundation.embeddings import KIND as EMBEDDINGS
 from foundation.index import IndexSlide, SearchIndex, grow
 from foundation.index.catalogue import exists
+from foundation.registry import DEFAULT_ENCODER
 from slides import SlideError, SlideInfo, open_slide
 from tiling import TilingError
 
-DEFAULT: Final = "builtin"
 Progress = Callable[[int, int], None]
 
 
@@ -66,7 +66,7 @@ def index_cohort(
         manifest: The table.
         out: The index.
         folder: Where embeddings stores are, at any depth; None where the table names them.
-        encoder: Whose features; None for those of the index, or the built-in one.
+        encoder: Whose features; None for those of the index, or the default one.
         mpp: Scale in um/px; None for that of the index, or the only one there is.
         progress: Called with slides found and slides in all.
 
@@ -117,7 +117,7 @@ def described(path: Path) -> dict[str, Any]:
 def _wanted(out: Path, encoder: str | None, mpp: float | None) -> Wanted:
     """What the caller says, else what the index holds."""
     if not exists(out):
-        return Wanted(encoder or DEFAULT, mpp)
+        return Wanted(encoder or DEFAULT_ENCODER, mpp)
     catalogue = SearchIndex.open(out).catalogue
     return Wanted(encoder or catalogue.encoder["key"], catalogue.mpp if mpp is None else mpp)
 

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foundation import Answer, Encoder, Question, ask, embed, load_encoder
-from foundation.asking import vocabulary_encoder
 from foundation.tissue import TISSUES
 from slides import Address
 from tiling import TileSpec, tile
-from tools.tissue_mosaics import split_of
+from tools.tissue_bank import split_of
 
 CELL = 150
 """Level-0 pixels of a cell of a made slide."""
@@ -77,8 +76,8 @@ def asked_of_made(maker: Sequence[str], out: Path, options: Sequence[str]) -> As
 
 @cache
 def encoder() -> Encoder:
-    """The encoder of the closed vocabulary."""
-    return load_encoder(vocabulary_encoder())
+    """`builtin`: patches are split as those of its head, and others trained the default encoder."""
+    return load_encoder("builtin")
 
 
 def truth_of(classes: NDArray[np.uint8], answer: Answer) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@ def request_fingerprint(info: SlideInfo, card: Biomarker, slide_id: str | None =
         mpp_source=info.mpp_source,
         card=card.digest(),
         encoder=encoder,
-        tissue=tissue_digest(),
+        tissue=tissue_digest(card.encoder),
         id=slide_id,
     )
 

@@ -67,8 +67,7 @@ def read_composition(card: Biomarker, embeddings: Embeddings, grid: TileGrid) ->
     Raises:
         GateError: If the score cannot be formed, because there is neither stroma nor tumour.
     """
-    head = TissueHead.load()
-    head.require_fit(embeddings, grid.mpp)
+    head = TissueHead.fitting(embeddings, grid.mpp)
     shares = head.shares(embeddings.features(grid.mpp))
     measures = measure(grid, shares, head.names, card.cells)
     value = measures[card.score]
@@ -115,20 +114,25 @@ def read_mil(card: Biomarker, embeddings: Embeddings, grid: TileGrid) -> Reading
     )
 
 
-def tissue_digest() -> str:
-    """Digest of the tissue head, which draws the class map of every report and measures the composition.
+def tissue_digest(encoder: str) -> str | None:
+    """Digest of the tissue head that draws the class map of a report and measures the composition.
+
+    Args:
+        encoder: Key of the card's encoder.
 
     Returns:
-        64 hex digits.
+        64 hex digits, or None where no head reads its features.
     """
-    return TissueHead.load().weights_digest
+    try:
+        return TissueHead.for_encoder(encoder).weights_digest
+    except ContractError:
+        return None
 
 
 def _tissue(embeddings: Embeddings, mpp: float) -> tuple[NDArray[np.float32] | None, tuple[str, ...]]:
-    """Class shares and names for a report, where the tissue head fits encoder and scale."""
-    head = TissueHead.load()
+    """Class shares and names for a report, where a tissue head fits encoder and scale."""
     try:
-        head.require_fit(embeddings, mpp)
+        head = TissueHead.fitting(embeddings, mpp)
     except ContractError:
         return None, ()
     return head.shares(embeddings.features(mpp)), head.names

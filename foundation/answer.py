@@ -14,7 +14,7 @@ from foundation.slide_score import TopTile
 
 CLOSED_NOTE = (
     "Closed vocabulary: each prompt is one of twelve breast tissues by name or synonym; nothing else is understood. "
-    "A probability is the share of the tile's tissue that the built-in tissue head estimates."
+    "A probability is the share of the tile's tissue that a tissue head estimates."
 )
 OPEN_NOTE = (
     "Zero-shot: a probability weighs the prompt against a fixed contrast set, or against the other classes of its set, "

@@ -22,18 +22,9 @@ from foundation.query import lone_queries, require_same_encoder, set_queries
 from foundation.question import Question
 from foundation.screening import screened
 from foundation.slide_score import TopTile, best_of, k_of, spread_out
-from foundation.tissue import TissueHead
+from foundation.tissue import HEADS, TissueHead
 
 WHOLE_TILES = "The store does not say how much of a tile is tissue, as imported ones do not: areas count whole tiles."
-
-
-def vocabulary_encoder() -> str:
-    """Whose features the closed vocabulary is read off.
-
-    Returns:
-        The key of the encoder that the tissue head was trained on.
-    """
-    return str(TissueHead.load().card["encoder"]["key"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,10 +52,11 @@ def ask(
 
     Args:
         embeddings: Of the slide.
-        question: Prompts, or a question with classes or examples. With the built-in encoder words are those of the
-            closed vocabulary.
+        question: Prompts, or a question with classes or examples. Without a text side words are those of the closed
+            vocabulary.
         mpp: The zoom; the finest if None.
-        encoder: The image-text encoder that made the embeddings; None for the built-in one, or where only examples ask.
+        encoder: The image-text encoder that made the embeddings; None for one with a tissue head, or where only
+            examples ask.
         bank: Tiles of reference slides to compare with.
 
     Returns:
@@ -82,7 +74,7 @@ def ask(
 
 
 def _words(embeddings: Embeddings, mpp: float, asked: Question, encoder: TextEncoder | None) -> list[_Part]:
-    """By the text tower of the pair, or by the tissue head of the built-in encoder.
+    """By the text tower of the pair, or by the tissue head that reads these features.
 
     Raises:
         ContractError: If the embeddings were made by another encoder, or by one without a text side.
@@ -91,16 +83,16 @@ def _words(embeddings: Embeddings, mpp: float, asked: Question, encoder: TextEnc
     if encoder is not None:
         require_same_encoder(embeddings, encoder)
         return _by_text(embeddings, mpp, asked, encoder)
-    if embeddings.encoder["key"] != vocabulary_encoder():
+    if embeddings.encoder["key"] not in HEADS:
         raise ContractError(
-            f"Asking these embeddings needs the text side of {embeddings.encoder['key']!r}, their encoder."
+            f"Asking these embeddings needs the text side of {embeddings.encoder['key']!r}, their encoder; the closed "
+            f"vocabulary is for those of {' and '.join(map(repr, HEADS))}."
         )
     if asked.unlike or asked.screen:
         raise PromptError(
             "The closed vocabulary knows no unlike-prompts and no screening: it weighs all tissues at once."
         )
-    head = TissueHead.load()
-    head.require_fit(embeddings, mpp)
+    head = TissueHead.fitting(embeddings, mpp)
     parts = [_Part(by_head(head, asked.prompts), CLOSED_NOTE, shares=True)] if asked.prompts else []
     if asked.classes is not None:
         parts.append(_Part(set_by_head(head, asked.classes), CLOSED_NOTE, is_set=True, shares=True))
@@ -233,6 +225,6 @@ def _provenance(slide: _Slide, *, head: bool) -> dict[str, Any]:
         "tiles_fingerprint": made.tiles_fingerprint,
         "embeddings_fingerprint": made.fingerprint,
         "encoder": {name: encoder[name] for name in ("key", "weights_digest", "preprocessing_digest")},
-        "tissue_head_digest": TissueHead.load().weights_digest if head else None,
+        "tissue_head_digest": TissueHead.fitting(made, slide.mpp).weights_digest if head else None,
         "bank_digest": hashlib.sha256(slide.bank.features.tobytes()).hexdigest() if slide.bank else None,
     }

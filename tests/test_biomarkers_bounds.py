@@ -13,8 +13,9 @@ import openslide
 import pytest
 from numpy.typing import NDArray
 
-from api.asking import ask_slide
+from api.asking import Means, ask_slide
 from biomarkers import score
+from foundation import load_encoder
 from slides import Address, Region, open_slide
 from tiling import TileSpec, segment, tile
 from tools.mirax_slide import write_mirax
@@ -45,7 +46,8 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def out(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("out")
     score(slide, "tissue-composition", folder / "score")
-    ask_slide(Address.of(slide), ["stroma"], folder / "ask", stages=folder / "score" / "stages")
+    means = Means(load_encoder("builtin"))  # tiles of the same size as the card's
+    ask_slide(Address.of(slide), ["stroma"], folder / "ask", means=means, stages=folder / "score" / "stages")
     return folder
 
 

@@ -14,6 +14,7 @@ from api.cli import main
 from api.cli.searching import wheres
 from api.errors import BadRequestError
 from foundation import Embeddings, SearchIndex
+from foundation.registry import DEFAULT_ENCODER
 from slides.testing import write_slide
 
 CANARY = "DOE_JOHN_19570312"
@@ -25,11 +26,11 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two slides that were embedded, one that was not, and a table of them."""
     folder = tmp_path_factory.mktemp("cohort")
     for number, size in enumerate([(1000, 800), (800, 1000), (700, 700)], start=1):
-        slide = write_slide(folder / f"{CANARY}_{number}.svs", size=size, mpp=1.0)
+        slide = write_slide(folder / f"{CANARY}_{number}.svs", size=size, mpp=0.5)
         if number < 3:
-            assert main(["tile", str(slide), "--mpp", "1", "--out", str(folder / f"t{number}")]) == 0
+            assert main(["tile", str(slide), "--mpp", "0.5", "--tile", "128", "--out", str(folder / f"t{number}")]) == 0
             (store,) = (folder / f"t{number}").glob("*.zarr")
-            assert main(["embed", str(store), "--encoder", "builtin", "--out", str(folder / "e")]) == 0
+            assert main(["embed", str(store), "--out", str(folder / "e")]) == 0
     (folder / "m.csv").write_text(
         "slide,path,patient,site\n"
         + "".join(f"S-{n},{CANARY}_{n}.svs,P-{n % 2},{'AB'[n % 2]}\n" for n in (1, 2, 3))
@@ -67,7 +68,7 @@ def test_a_cohort_becomes_searchable_and_says_which_slides_did_not(cohort: Path,
     assert "no embeddings of this slide" in document["slides"][2]["reason"]
     assert "there is no file" in document["slides"][3]["reason"]
     assert "2 of 4 slides are not in the index" in err
-    assert (document["mpp"], document["encoder"]["key"]) == (1.0, "builtin")
+    assert (document["mpp"], document["encoder"]["key"]) == (0.5, DEFAULT_ENCODER)
     assert document["tiles"] == sum(one["tiles"] for one in document["slides"])
     again, _ = said(1, *call)
     assert [one["state"] for one in again["slides"]] == ["unchanged", "unchanged", "failed", "failed"]

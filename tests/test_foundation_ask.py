@@ -27,6 +27,7 @@ from foundation import (
 )
 from foundation.prompts import contrast_set, known_terms, read_contrast, read_vocabulary, tissue_of
 from foundation.query import text_features
+from foundation.registry import DEFAULT_ENCODER
 from foundation.testing import TINY_PAIR, write_embeddings, write_tiny_pair
 
 N = 1203
@@ -228,6 +229,18 @@ def test_one_prompt_does_not_change_another(pair: TextEncoder, tmp_path: Path) -
     _, alone = ask_the_pair(pair, tmp_path, ["a mitosis"])
     _, beside = ask_the_pair(pair, tmp_path, ["blood", "a mitosis"])
     assert np.allclose(alone.prompts[0].probability, beside.prompts[1].probability, atol=1e-6)
+
+
+def test_features_of_the_default_encoder_are_asked_by_their_own_head(
+    tmp_path: Path, features: NDArray[np.float32], slide: Embeddings
+) -> None:
+    head = TissueHead.for_encoder(DEFAULT_ENCODER)
+    made = write_embeddings(tmp_path, {0.25: features}, {"family": "adapted", **head.card["encoder"]})
+    answer = ask(made, ["lymphocytes"])
+    shares = head.shares(features.astype(np.float16))
+    assert np.array_equal(answer.prompts[0].probability, shares[:, TISSUES.index("immune_cells")])
+    assert answer.provenance["tissue_head_digest"] == head.weights_digest
+    assert answer.provenance["tissue_head_digest"] != ask(slide, ["fat"]).provenance["tissue_head_digest"]
 
 
 def test_only_the_pair_that_made_the_features_may_ask(pair: TextEncoder, tmp_path: Path, slide: Embeddings) -> None:

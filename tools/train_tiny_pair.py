@@ -29,7 +29,7 @@ from torch.nn.functional import log_softmax, normalize
 from foundation.prompts import contrast_set, vocabulary_words
 from foundation.tissue import TISSUES
 from foundation.torchvision_shim import import_beside
-from tools.tissue_mosaics import split_of
+from tools.tissue_bank import split_of
 
 Images = NDArray[np.uint8]
 HOTTEST = math.log(100)

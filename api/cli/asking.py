@@ -16,9 +16,9 @@ from api.cli.reply import Reply
 from api.errors import BadRequestError
 from api.stores import is_store
 from foundation import Embeddings, Examples, PromptSet, Question, make_bank, read_bank, read_prompt_set, write_bank
-from foundation.asking import vocabulary_encoder
 from foundation.embeddings import NOTICE
 from foundation.prompt_set import MOST_BYTES, SHIPPED, shipped_set
+from foundation.tissue import HEADS
 from slides import Address
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def ask(arguments: argparse.Namespace) -> Reply:
         The reply.
     """
     question = question_of(arguments)
-    if question.has_words and arguments.encoder in {None, vocabulary_encoder()}:
+    if question.has_words and arguments.encoder in {None, *HEADS}:
         require_words_known(question)  # before anything is loaded
     where = _where(arguments)
     with progress("tiles") as show:
@@ -154,14 +154,14 @@ def _means(arguments: argparse.Namespace) -> Means:
 
 
 def _encoder(arguments: argparse.Namespace) -> Encoder | None:
-    """The encoder; None for the built-in one.
+    """The encoder; None for the default one.
 
     Raises:
-        BadRequestError: If weights are given for it.
+        BadRequestError: If weights are given for none.
     """
     from foundation import load_encoder
 
-    if arguments.encoder not in {None, vocabulary_encoder()}:
+    if arguments.encoder is not None:
         return load_encoder(arguments.encoder, arguments.weights)
     if arguments.weights is not None:
         raise BadRequestError("--weights belongs to an --encoder")

@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     out(ask)
     _words(ask)
     _examples(ask)
-    ask.add_argument("--encoder", metavar="KEY", help="an image-text pair; default: the built-in closed vocabulary")
+    ask.add_argument("--encoder", metavar="KEY", help="an image-text pair; without one, the closed vocabulary")
     ask.add_argument("--weights", type=Path, metavar="PATH", help="weights that you have yourself")
     ask.add_argument("--mpp", type=float, metavar="UM", help="scale of the tiles in um/px")
     ask.add_argument("--bank", type=Path, metavar="FILE", help="compare with reference slides, see `oncoscope bank`")

@@ -33,7 +33,7 @@ def _index(index: argparse.ArgumentParser) -> None:
         "--out", type=Path, required=True, metavar="INDEX", help="the index; grows where it is there already"
     )
     index.add_argument("--embeddings", type=Path, metavar="DIR", help="where `oncoscope embed` put the features")
-    index.add_argument("--encoder", metavar="KEY", help="whose features (default: the index's, or builtin)")
+    index.add_argument("--encoder", metavar="KEY", help="whose features (default: the index's, or tissue-lite0)")
     index.add_argument("--mpp", type=float, metavar="UM", help="scale of the tiles in um/px, where there are several")
     index.add_argument("--remove", action="append", metavar="SLIDE", help="take a slide out; may be repeated")
     index.add_argument(
@@ -45,7 +45,7 @@ def _search(search: argparse.ArgumentParser) -> None:
     """What for, where, and how much of it is shown."""
     search.add_argument("index", metavar="INDEX", type=Path, help="what `oncoscope index` made")
     what = search.add_mutually_exclusive_group(required=True)
-    what.add_argument("--text", metavar="TEXT", help="words; for the built-in encoder one of its tissues")
+    what.add_argument("--text", metavar="TEXT", help="words; without a text side one of the twelve tissues")
     what.add_argument("--tile", metavar="SLIDE,X,Y", help="the tile at a place in level-0 pixels")
     what.add_argument("--slide", metavar="SLIDE", help="the mean of a slide's tiles")
     what.add_argument("--embeddings", metavar="STORE", type=Path, help="the mean of a slide that is not in the index")

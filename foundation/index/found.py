@@ -14,7 +14,7 @@ from foundation.index.store import SearchIndex
 
 CLOSED_NOTE = (
     "Closed vocabulary: the text is one of twelve breast tissues by name or synonym; nothing else is understood. "
-    "The score is the share of the tile's tissue that the built-in tissue head estimates."
+    "The score is the share of the tile's tissue that a tissue head estimates."
 )
 COSINE_NOTE = "The score is a cosine: it orders tiles for one query, and is no probability."
 

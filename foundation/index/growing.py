@@ -227,21 +227,20 @@ class _Growing:
 
 def _begin(embeddings: Embeddings, mpp: float | None) -> Catalogue:
     zoom = embeddings.zooms[0] if mpp is None else mpp
-    head = TissueHead.load()
     return Catalogue(
         encoder={name: str(embeddings.encoder[name]) for name in IDENTITY},
         dim=embeddings.features(zoom).shape[1],
         mpp=zoom,
-        tissue_head=head.weights_digest if _reads(head, embeddings, zoom) else None,
+        tissue_head=_head_digest(embeddings, zoom),
     )
 
 
-def _reads(head: TissueHead, embeddings: Embeddings, mpp: float) -> bool:
+def _head_digest(embeddings: Embeddings, mpp: float) -> str | None:
+    """Of the tissue head that reads these features; None where none does."""
     try:
-        head.require_fit(embeddings, mpp)
+        return TissueHead.fitting(embeddings, mpp).weights_digest
     except ContractError:
-        return False
-    return True
+        return None
 
 
 def _require_fit(catalogue: Catalogue, embeddings: Embeddings, mpp: float | None) -> None:
@@ -258,7 +257,7 @@ def _require_fit(catalogue: Catalogue, embeddings: Embeddings, mpp: float | None
     if mpp is not None and mpp != catalogue.mpp:
         raise ContractError(f"The index holds tiles at {catalogue.mpp:g} um/px, not at {mpp:g}.")
     embeddings.count(catalogue.mpp)
-    if catalogue.tissue_head not in {None, TissueHead.load().weights_digest}:
+    if catalogue.tissue_head not in {None, _head_digest(embeddings, catalogue.mpp)}:
         raise ContractError("The index was made with another tissue head; make it anew.")
 
 
@@ -266,7 +265,7 @@ def _write(folder: Path, catalogue: Catalogue, embeddings: Embeddings) -> None:
     features = embeddings.features(catalogue.mpp)
     tiles: dict[str, NDArray[Any]] = {"coords": embeddings.coords(catalogue.mpp).astype(np.int64)}
     if catalogue.tissue_head is not None:
-        tiles["tissue"] = TissueHead.load().shares(features)
+        tiles["tissue"] = TissueHead.fitting(embeddings, catalogue.mpp).shares(features)
     about = {"kind": layout.KIND, "fingerprint": folder.name, "embeddings": embeddings.fingerprint}
     with staged(folder, **about) as staging:
         layout.write_segment(staging, unit_rows(features), tiles)

@@ -65,8 +65,8 @@ def by_text(index: SearchIndex, text: str, encoder: Encoder | None = None) -> Qu
 
     Args:
         index: The index.
-        text: A prompt; for the built-in encoder one of the tissues.
-        encoder: The image-text pair that made the index; None for the built-in encoder.
+        text: A prompt; without a text side one of the tissues.
+        encoder: The image-text pair that made the index; None for an encoder with a tissue head.
 
     Returns:
         The query.
