@@ -14,11 +14,12 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from foundation.errors import BadFeaturesError, QueryError
-from foundation.index import Diversity, SearchIndex, by_vector, nearest, search
+from foundation.index import Diversity, SearchIndex, by_vector, nearest, search, searching
 from foundation.index import best as best_module
 from foundation.index import segment as layout
 from foundation.index.best import Best
 from foundation.index.catalogue import SEGMENTS, Catalogue, Entry, write_catalogue
+from foundation.index.found import SlideHit
 from foundation.index.measure import Cosine
 from foundation.index.quantise import quantise, scores, unit_rows
 
@@ -238,6 +239,28 @@ def test_slides_are_ordered_by_their_best_tiles(tmp_path: Path) -> None:
     assert [slide.slide for slide in found.slides] == sorted(means, key=lambda name: -means[name])
     assert all(slide.score == pytest.approx(means[slide.slide]) for slide in found.slides)
     assert [slide.rank for slide in found.slides] == [1, 2, 3]
+
+
+def test_slides_without_tiles_have_no_hits(tmp_path: Path) -> None:
+    index = raw_index(tmp_path, [np.zeros((0, 3), np.float16), np.ones((4, 3), np.float16)])
+    query = by_vector(index, np.ones(3))
+    found = search(index, query, 5, where={"slide": {"S0"}}, slides=True)
+    assert (found.hits, found.slides, found.searched) == ((), (), {"slides": 1, "tiles": 0})
+    assert [one.slide for one in search(index, query, 5, slides=True).slides] == ["S1"]
+
+
+def test_what_waits_to_be_read_does_not_add_up_over_slides(tmp_path: Path) -> None:
+    index = raw_index(tmp_path, [np.ones((40, 3), np.float16)] * 4)
+    waiting: list[int] = []
+    ranked = searching._ranked
+
+    def counted(index: SearchIndex, by_slide: dict[int, Best]) -> tuple[SlideHit, ...]:
+        waiting.extend(len(best._rows) for best in by_slide.values())
+        return ranked(index, by_slide)
+
+    with patch.object(searching, "_ranked", counted):
+        assert len(search(index, by_vector(index, np.ones(3)), 5, slides=True).slides) == 4
+    assert waiting == [0] * 4
 
 
 def test_memory_for_a_block_is_bounded(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ class Found:
     rescored: int
     """Tiles whose true score was read."""
     left_out_at_most: float | None
-    """No other tile scores more than this, see `foundation.index.best`; None where all were read, or nobody knows."""
+    """No tile whose true score was not read scores more than this, see `foundation.index.best`; None where all were
+    read, or nobody knows. Tiles that were read and are not shown, such as those that overlap, may score more."""
     note: str
     provenance: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

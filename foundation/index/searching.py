@@ -142,7 +142,7 @@ def _search(index: SearchIndex, query: Query, k: int, how: _How) -> Found:
     total = sum(index.entries[slide].tiles for slide in how.slides)
     measure = measure_of(index, query)
     by_slide = {slide: Best(SLIDE_K, measure.truths()[0]) for slide in how.slides} if how.with_slides else {}
-    pool = min(total, MOST_RESULTS, k * WIDER)
+    pool = max(1, min(total, MOST_RESULTS, k * WIDER))  # slides without tiles are searched, too
     ranking = _look(index, query, pool, how, by_slide)
     places = choose(index, ranking.rows, ranking.scores, k, how.diversity)
     while len(places) < k and pool < min(total, MOST_RESULTS):
@@ -164,8 +164,13 @@ def _look(index: SearchIndex, query: Query, k: int, how: _How, by_slide: dict[in
     """The best rows by any way."""
     if how.approximation is not None and query.vector is not None:
         return _approximately(index, query.vector, k, how)
-    more = (lambda slide, *block: by_slide[slide].show(*block)) if by_slide else None
-    (best,) = _best(index, measure_of(index, query), k, how.slides, more)
+
+    def more(slide: int, first: int, lower: NDArray[np.float64], upper: NDArray[np.float64]) -> None:
+        by_slide[slide].show(first, lower, upper)
+        if first + len(lower) == index.offsets[slide + 1]:
+            by_slide[slide].result()  # else what waits to be read would add up over the slides
+
+    (best,) = _best(index, measure_of(index, query), k, how.slides, more if by_slide else None)
     rows, scores = best.result()
     bound = float(best.left_out_at_most)
     return _Ranking(rows, scores, best.rescored, bound if np.isfinite(bound) else None, exact=True)
