@@ -255,6 +255,12 @@ def test_a_folder_that_cannot_be_made_is_said_so(tmp_path: Path, slides: list[In
         grow(tmp_path / "file" / "i", slides)
 
 
+def test_a_folder_that_cannot_be_written_to_is_said_so(index: Path, slides: list[IndexSlide]) -> None:
+    (index / ".lock").mkdir()
+    with pytest.raises(IndexStoreError, match="written to"):
+        grow(index, slides)
+
+
 def test_another_tissue_head_asks_for_a_new_index(index: Path, slides: list[IndexSlide]) -> None:
     write_catalogue(index, SearchIndex.open(index).catalogue.changed(tissue_head="0" * 64))
     (outcome,) = grow(index, slides[:1])

@@ -35,7 +35,12 @@ def _index(index: argparse.ArgumentParser) -> None:
     index.add_argument("--embeddings", type=Path, metavar="DIR", help="where `oncoscope embed` put the features")
     index.add_argument("--encoder", metavar="KEY", help="whose features (default: the index's, or tissue-lite0)")
     index.add_argument("--mpp", type=float, metavar="UM", help="scale of the tiles in um/px, where there are several")
-    index.add_argument("--remove", action="append", metavar="SLIDE", help="take a slide out; may be repeated")
+    index.add_argument(
+        "--remove",
+        action="append",
+        metavar="SLIDE",
+        help="take a slide out (and the approximate index); repeatable",
+    )
     index.add_argument(
         "--approximate", action="store_true", help="build the faster index that may miss tiles, too (extra `search`)"
     )

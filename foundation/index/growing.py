@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def grow(path: Path, slides: Sequence[IndexSlide], mpp: float | None = None) -> 
 
 
 def remove(path: Path, slides: Collection[str]) -> None:
-    """Take slides out of an index, and their rows off the disk.
+    """Take slides out of an index, and their rows off the disk; so an approximate index, which holds them, goes too.
 
     Args:
         path: The index.
@@ -96,7 +96,7 @@ def remove(path: Path, slides: Collection[str]) -> None:
         if unknown:
             raise QueryError(f"The index has no slide {unknown[0][:80]!r}; nothing was removed.")
         kept = tuple(entry for entry in catalogue.entries if entry.slide not in slides)
-        write_catalogue(path, catalogue.changed(entries=kept))
+        write_catalogue(path, catalogue.changed(entries=kept, approximate=None))
         sweep(path)
 
 
@@ -113,18 +113,21 @@ def alone(path: Path) -> Iterator[None]:
     Raises:
         IndexStoreError: If nothing can be written there, or the file system has no locks.
     """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise IndexStoreError("No folder for the index can be made at this place.") from error
-    try:
-        with locked(path / LOCK) as alone:
-            if not alone:
-                raise IndexStoreError("This file system has no locks, so two runs could damage the index.")
-            yield
-    finally:
-        with suppress(OSError):
-            path.rmdir()  # where nothing was written, no empty folder is left
+    with ExitStack() as stack:
+        stack.callback(_leave_no_empty, path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            alone = stack.enter_context(locked(path / LOCK))
+        except OSError as error:
+            raise IndexStoreError("No folder for the index can be made, or written to, at this place.") from error
+        if not alone:
+            raise IndexStoreError("This file system has no locks, so two runs could damage the index.")
+        yield
+
+
+def _leave_no_empty(path: Path) -> None:
+    with suppress(OSError):
+        path.rmdir()
 
 
 def sweep(path: Path) -> None:
