@@ -83,7 +83,7 @@ def index_cohort(
     for number, (row, cells) in enumerate(zip(rows, columns, strict=True)):
         listed.append({"slide": row.fallback, "state": "failed", "tiles": 0})
         try:
-            made = _embeddings(row, stores)
+            made = _embeddings(row, stores, encoder)
             name = row.id or SlideInfo.from_json(made.slide).pseudonym
             given.append((number, IndexSlide(name, made.path, cells)))
         except (SlideError, FoundationError, TilingError, BadRequestError) as error:
@@ -134,10 +134,17 @@ def _stores(folder: Path | None, wanted: Wanted) -> _Stores:
     return _Stores(found)
 
 
-def _embeddings(row: Row, stores: _Stores) -> Embeddings:
-    """The features of one slide."""
+def _embeddings(row: Row, stores: _Stores, encoder: str | None) -> Embeddings:
+    """The features of one slide.
+
+    Raises:
+        BadRequestError: If the table names features of another encoder than is asked for.
+    """
     if not row.address.is_remote and kind_of(row.address.path) == EMBEDDINGS:
-        return Embeddings.open(row.address.path)
+        named = Embeddings.open(row.address.path)
+        if encoder not in {None, named.encoder["key"]}:
+            raise BadRequestError("the embeddings that the manifest names are of another encoder than --encoder")
+        return named
     with open_slide(row.address) as slide:
         return stores.of(slide.info.content_hash)
 

@@ -85,6 +85,8 @@ def test_a_cohort_becomes_searchable_and_says_which_slides_did_not(cohort: Path,
 def test_stores_may_be_named_in_the_table_and_slides_be_removed(cohort: Path, tmp_path: Path, said: Said) -> None:
     stores = sorted((cohort / "e").iterdir())
     (tmp_path / "m.csv").write_text(f"slide\n{stores[0]}\n{stores[1]}\n")
+    other, _ = said(1, "index", tmp_path / "m.csv", "--out", tmp_path / "i", "--encoder", "builtin")
+    assert [(one["state"], "another encoder" in one["reason"]) for one in other["slides"]] == [("failed", True)] * 2
     document, _ = said(0, "index", tmp_path / "m.csv", "--out", tmp_path / "i")
     names = [f"slide-{Embeddings.open(store).slide['content_hash'][:12]}" for store in stores]
     assert [one["slide"] for one in document["slides"]] == names
