@@ -1,4 +1,4 @@
-"""Made slides whose every cell is known, of patches and maps that the tissue head never saw."""
+"""Made slides whose every cell is known, of patches and maps that the tissue head and its encoder never saw."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foundation import Answer, Encoder, Question, ask, embed, load_encoder
+from foundation import Answer, Encoder, Question, ask, embed
 from foundation.tissue import TISSUES
 from slides import Address
 from tiling import TileSpec, tile
-from tools.tissue_bank import split_of
+from tools.tissue_plans import PLANS
 
 CELL = 150
 """Level-0 pixels of a cell of a made slide."""
+MPP = 0.5
 MAPS = 60
 CELLS = "28x28"
 """4,200 x 4,200 pixels, about a millimetre on a side."""
@@ -51,33 +51,38 @@ def held_out_maps() -> list[int]:
     return [k for k in range(MAPS) if k % 5 == 4]
 
 
-def held_out_patches(data: Path, folder: Path) -> Path:
-    """Links to the patches of the test split, a folder a tissue."""
+def held_out_patches(data: Path, folder: Path, key: str) -> Path:
+    """Links to the patches that trained neither an encoder nor its head, a folder a tissue."""
     for name in TISSUES:
         (folder / name).mkdir(parents=True)
-        for path in sorted((data / "patches" / name).glob("*.jpg")):
-            if split_of(path.name) == "test":
+        paths = sorted((data / "patches" / name).glob("*.jpg"))
+        for path, part in zip(paths, PLANS[key].splitter(paths), strict=True):
+            if part == "test":
                 (folder / name / path.name).symlink_to(path.resolve())
     return folder
 
 
-def asked_of_made(maker: Sequence[str], out: Path, options: Sequence[str]) -> Asked:
-    """Make a slide, tile and embed it, ask it for the twelve tissues with the built-in vocabulary."""
-    path = out.with_suffix(".svs")
-    subprocess.run([sys.executable, *maker, str(path), "--cells", CELLS, *options], check=True, capture_output=True)
-    address = Address.of(path)
-    store = tile(address, [TileSpec(mpp=0.5)], out, keep="no")
-    embeddings = embed(store, encoder(), out, address=address)
-    answer = ask(embeddings, Question(TISSUES))
-    known = np.load(out.with_suffix(".truth.npz"))
-    path.unlink()
-    return Asked(answer, truth_of(known["classes"], answer))
+@dataclass(frozen=True)
+class Studio:
+    """Where slides are made and asked."""
 
+    maker: Sequence[str]
+    """The call that makes a slide, without its path."""
+    folder: Path
+    encoder: Encoder
 
-@cache
-def encoder() -> Encoder:
-    """`builtin`: patches are split as those of its head, and others trained the default encoder."""
-    return load_encoder("builtin")
+    def asked(self, name: str, options: Sequence[str]) -> Asked:
+        """Make a slide, tile and embed it, ask it for the twelve tissues with the built-in vocabulary."""
+        out = self.folder / name
+        path = out.with_suffix(".svs")
+        command = [sys.executable, *self.maker, str(path), "--cells", CELLS, *options]
+        subprocess.run(command, check=True, capture_output=True)
+        address = Address.of(path)
+        store = tile(address, [TileSpec(mpp=MPP, px=self.encoder.spec.tile_px)], out, keep="no")
+        answer = ask(embed(store, self.encoder, out, address=address), Question(TISSUES))
+        known = np.load(out.with_suffix(".truth.npz"))
+        path.unlink()
+        return Asked(answer, truth_of(known["classes"], answer))
 
 
 def truth_of(classes: NDArray[np.uint8], answer: Answer) -> NDArray[np.float64]:

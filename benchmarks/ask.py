@@ -1,9 +1,9 @@
 """How well words find what they mean: slides by score, places by tiles, and a tiny pair by words that it never read.
 
     python benchmarks/ask.py [--data ../shared/data] [--maker ../shared/tools/make_slide.py] [--maps 12] [--nodules 3]
-                            [--only slides|pair]
+                            [--only slides|pair] [--encoder tissue-lite0|builtin]
 
-Slides are made of patches and maps of the test split of tools/tissue_mosaics.py, which the tissue head never saw; the
+Slides are made of patches and maps that trained neither the encoder nor its tissue head (tools/tissue_plans.py); the
 patches' own slides are not known, so neighbours of one section may stand on both sides of the split. A slide's score is
 what MI-Zero makes of two classes: mean of the K best tiles for tumour less that for stroma, K fixed in the product.
 One JSON object is printed last.
@@ -26,8 +26,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from benchmarks._ask_pair import zero_shot
-from benchmarks._ask_slides import CELLS, Asked, asked_of_made, held_out_maps, held_out_patches
+from benchmarks._ask_slides import CELLS, Asked, Studio, held_out_maps, held_out_patches
+from foundation import load_encoder
+from foundation.registry import DEFAULT_ENCODER
 from foundation.tissue import TISSUES
+from tools.tissue_plans import PLANS
 from tools.train_tiny_pair import Recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +51,7 @@ def main() -> None:
     cli.add_argument("--maps", type=int, default=12, help="each gives a slide rich in tumour and one rich in stroma")
     cli.add_argument("--nodules", type=int, default=3, help="slides with a nodule, for each of five tissues")
     cli.add_argument("--steps", type=int, default=Recipe.steps, help="of training the tiny pair")
+    cli.add_argument("--encoder", choices=tuple(PLANS), default=DEFAULT_ENCODER, help="whose head is asked")
     cli.add_argument("--only", choices=("slides", "pair"), help="one part alone")
     arguments = cli.parse_args()
     begin = time.perf_counter()
@@ -65,23 +69,25 @@ def of_slides(arguments: argparse.Namespace) -> dict[str, Any]:
     """Figures of the built-in vocabulary on made slides."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        patches = held_out_patches(arguments.data, folder / "patches")
+        patches = held_out_patches(arguments.data, folder / "patches", arguments.encoder)
         maps = ["--maps", str(arguments.data / "tissue_maps.npz")]
         maker = [str(arguments.maker.resolve()), "--patches", str(patches), *maps]
-        slide = slide_figures(maker, folder, held_out_maps()[: arguments.maps])
-        tiles = tile_figures(maker, folder, held_out_maps()[: arguments.nodules])
+        studio = Studio(maker, folder, load_encoder(arguments.encoder))
+        slide = slide_figures(studio, held_out_maps()[: arguments.maps])
+        tiles = tile_figures(studio, held_out_maps()[: arguments.nodules])
     located = {tissue: found["auroc"] for tissue, found in tiles.items()}
-    return {"slide_auroc": slide["auroc"], "tile_auroc": located, "slide": slide, "tile": tiles}
+    about = {"encoder": arguments.encoder, "slide": slide, "tile": tiles}
+    return {"slide_auroc": slide["auroc"], "tile_auroc": located, **about}
 
 
-def slide_figures(maker: Sequence[str], folder: Path, maps: Sequence[int]) -> dict[str, Any]:
+def slide_figures(studio: Studio, maps: Sequence[int]) -> dict[str, Any]:
     """Slides rich in tumour against slides rich in stroma, two of each map."""
     pairs = []
     for number in maps:
         made = []
         for seed, tissue in enumerate(("tumour", "stroma")):
             options = ["--map", str(number), "--swap", f"any:{tissue}:{RICH}", "--seed", str(2 * number + seed)]
-            made.append(asked_of_made(maker, folder / f"rich-{number}-{tissue}", options))
+            made.append(studio.asked(f"rich-{number}-{tissue}", options))
         pairs.append((made[0], made[1]))
     ways: dict[str, Callable[[Asked], float]] = {
         "auroc": lambda one: one.score("tumour") - one.score("stroma"),
@@ -102,14 +108,14 @@ def _parted(scores: NDArray[np.float64]) -> float:
     return float(roc_auc_score(labels, scores.T.ravel()))
 
 
-def tile_figures(maker: Sequence[str], folder: Path, maps: Sequence[int]) -> dict[str, Any]:
+def tile_figures(studio: Studio, maps: Sequence[int]) -> dict[str, Any]:
     """Tiles that a tissue covers by more than half against all others of the same slides."""
     found = {}
     for tissue in LOCATED:
         parts = []
         for number in maps:
             options = ["--map", str(number), "--swap", f"any:{tissue}:{NODULE[0]}", "--nodule", NODULE[1]]
-            one = asked_of_made(maker, folder / f"nodule-{number}-{tissue}", [*options, "--seed", str(1000 + number)])
+            one = studio.asked(f"nodule-{number}-{tissue}", [*options, "--seed", str(1000 + number)])
             inside = one.truth[:, TISSUES.index(tissue)] > 0.5
             parts.append(np.stack([one.raw(tissue).astype(np.float64), inside], axis=1))
         auroc, interval = with_interval(parts, _located)
