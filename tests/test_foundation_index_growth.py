@@ -113,7 +113,7 @@ def test_slides_are_removed_with_their_rows(index: Path, slides: list[IndexSlide
     assert [o.state for o in grow(index, slides)] == ["unchanged", "added", "unchanged"]
     remove(index, {"S-1", "S-2", "S-3"})
     assert len(SearchIndex.open(index)) == 0
-    with pytest.raises(QueryError, match="No slide of the index fits"):
+    with pytest.raises(QueryError, match="The index holds no slides"):
         search(SearchIndex.open(index), by_vector(SearchIndex.open(index), np.ones(8)))
 
 

@@ -76,7 +76,7 @@ class SearchIndex:
             Places in `entries`.
 
         Raises:
-            QueryError: If there is no such column, or nothing fits.
+            QueryError: If there is no such column, no slide at all, or nothing fits.
         """
         wanted = where or {}
         unknown = sorted(set(wanted) - set(self.columns))
@@ -88,6 +88,8 @@ class SearchIndex:
             for number, entry in enumerate(self.entries)
             if entry.slide not in without and all(_cell(entry, name) in values for name, values in wanted.items())
         )
+        if not self.entries:
+            raise QueryError("The index holds no slides.")
         if not found:
             raise QueryError("No slide of the index fits the filter.")
         return found
