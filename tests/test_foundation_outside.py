@@ -28,7 +28,7 @@ from foundation.torchvision_shim import import_beside
 ROWS = {spec.key: spec for spec in list_encoders()}
 REFUSED = ("gemma", "kronos", "seal", "transformers")
 OURS = ("builtin", "adapted", "small", "handcrafted")
-PROVEN = ("timm", "open_clip", "bert_pair", "mettle", "conch", "musk", *OURS, *REFUSED)
+PROVEN = ("timm", "open_clip", "bert_pair", "mettle", "conch", "musk", "conch_pair", "musk_pair", *OURS, *REFUSED)
 
 
 def rows(*families: str) -> list[str]:
@@ -114,9 +114,9 @@ def test_packages_of_others_build_and_we_load(key: str, tmp_path: Path, monkeypa
         load(spec, write_state(whole, tmp_path / spec.file))
 
 
-@pytest.mark.parametrize("key", rows("conch", "musk"))
+@pytest.mark.parametrize("key", rows("conch", "conch_pair", "musk", "musk_pair"))
 def test_a_package_that_is_not_there_is_named(key: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedEncoderError, match=f"package {ROWS[key].family} of its authors"):
+    with pytest.raises(UnsupportedEncoderError, match=f"package {ROWS[key].requires[0]} of its authors"):
         load(ROWS[key], tmp_path)
 
 
