@@ -14,14 +14,14 @@ from pathlib import Path
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from foundation.checkpoint import load_exactly, read_state
-from foundation.errors import RegistryError, WeightsMismatchError
+from foundation.checkpoint import load_exactly
+from foundation.errors import WeightsMismatchError
 from foundation.int8 import unpacked
 from foundation.registry import list_encoders
+from foundation.row_weights import read_row
 from foundation.spec import EncoderSpec
 from foundation.torch_encoder import TorchEncoder
 from foundation.torchvision_shim import import_beside
-from foundation.weights import locate
 
 ARCHITECTURE = "tf_efficientnet_lite0"
 BLOCKS = (1, 2, 2, 3, 3, 4, 1)
@@ -48,16 +48,11 @@ def load(key: str, weights: Path | None, spec: EncoderSpec | None) -> TorchEncod
 
     Returns:
         The encoder.
-
-    Raises:
-        RegistryError: If the table has no row for it.
     """
-    if spec is None:
-        raise RegistryError(f"Encoder {key!r} needs a row in the table of encoders.")
-    state, digest = read_state(locate(key, weights, spec), spec.weights_sha256)
+    row, state, digest = read_row(key, weights, spec)
     module = architecture()
     load_exactly(module, renamed(state), key)
-    return TorchEncoder(spec, faster(module), digest)
+    return TorchEncoder(row, faster(module), digest)
 
 
 def load_adapted(key: str, weights: Path | None, spec: EncoderSpec | None) -> TorchEncoder:
@@ -72,16 +67,11 @@ def load_adapted(key: str, weights: Path | None, spec: EncoderSpec | None) -> To
 
     Returns:
         The encoder.
-
-    Raises:
-        RegistryError: If the table has no row for it.
     """
-    if spec is None:
-        raise RegistryError(f"Encoder {key!r} needs a row in the table of encoders.")
-    packed, digest = read_state(locate(key, weights, spec), spec.weights_sha256)
+    row, packed, digest = read_row(key, weights, spec)
     module = pretrained()
     load_exactly(module, added(module.state_dict(), unpacked(packed)), key)
-    return TorchEncoder(spec, module, digest)
+    return TorchEncoder(row, module, digest)
 
 
 def pretrained() -> nn.Module:
@@ -91,7 +81,7 @@ def pretrained() -> nn.Module:
         Images [B, 3, px, px], -1 to 1, to [B, 1280].
     """
     spec = next(spec for spec in list_encoders() if spec.key == "builtin")
-    state, _ = read_state(locate(spec.key, None, spec), spec.weights_sha256)
+    _, state, _ = read_row(spec.key, None, spec)
     module = architecture()
     load_exactly(module, renamed(state), spec.key)
     return faster(module)

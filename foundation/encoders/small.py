@@ -12,12 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from foundation.checkpoint import load_exactly, read_state
-from foundation.errors import RegistryError
+from foundation.checkpoint import load_exactly
 from foundation.int8 import unpacked
+from foundation.row_weights import read_row
 from foundation.spec import EncoderSpec
 from foundation.torch_encoder import TorchEncoder
-from foundation.weights import locate
 
 WIDTHS = (24, 48, 96, 192)
 DEPTHS = (1, 2, 1)
@@ -35,16 +34,11 @@ def load(key: str, weights: Path | None, spec: EncoderSpec | None) -> TorchEncod
 
     Returns:
         The encoder.
-
-    Raises:
-        RegistryError: If the table has no row for it.
     """
-    if spec is None:
-        raise RegistryError(f"Encoder {key!r} needs a row in the table of encoders.")
-    packed, digest = read_state(locate(key, weights, spec), spec.weights_sha256)
+    row, packed, digest = read_row(key, weights, spec)
     module = architecture()
     load_exactly(module, unpacked(packed), key)
-    return TorchEncoder(spec, module, digest)
+    return TorchEncoder(row, module, digest)
 
 
 def architecture() -> SmallNetwork:

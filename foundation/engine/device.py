@@ -162,20 +162,10 @@ class HostProgram:
         return HostWork(Done(rows, begin, time.perf_counter()))
 
 
-@dataclass(frozen=True, slots=True)
-class CpuDevice:
-    """The cores of this machine: a lane each, pinned to one torch thread, so that the bits do not depend on them."""
+class HostMemory:
+    """What every device answers that encodes on this machine's own cores, from this machine's own memory."""
 
-    threads: int | None = None
-    """Lanes; None for one a core."""
-    name: str = "cpu"
-    batch: int = BATCH
-    depth: int = 0
-
-    @property
-    def lanes(self) -> int:
-        """One a core."""
-        return self.threads or len(os.sched_getaffinity(0))
+    __slots__ = ()
 
     def numbers(self, encoder: Encoder) -> Mapping[str, str]:
         """Float32 on the CPU, whatever the encoder.
@@ -211,6 +201,22 @@ class CpuDevice:
             The array.
         """
         return np.empty(shape, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class CpuDevice(HostMemory):
+    """The cores of this machine: a lane each, pinned to one torch thread, so that the bits do not depend on them."""
+
+    threads: int | None = None
+    """Lanes; None for one a core."""
+    name: str = "cpu"
+    batch: int = BATCH
+    depth: int = 0
+
+    @property
+    def lanes(self) -> int:
+        """One a core."""
+        return self.threads or len(os.sched_getaffinity(0))
 
     def load(self, encoder: Encoder) -> HostProgram:
         """An encoder as it is.

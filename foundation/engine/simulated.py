@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foundation.encoder import Encoder
-from foundation.engine.device import Done
+from foundation.engine.device import Done, HostMemory
 from foundation.spec import EncoderSpec
 
 Fault = Callable[[int, int], None]
@@ -72,7 +72,7 @@ class SimulatedWork:
         return self.done
 
 
-class SimulatedDevice:
+class SimulatedDevice(HostMemory):
     """Works by itself, one batch after the other, at a fixed rate, as a GPU does; other threads run meanwhile.
 
     Args:
@@ -92,41 +92,6 @@ class SimulatedDevice:
         self.relieved = 0
         self._calls = 0
         self._free = 0.0
-
-    def numbers(self, encoder: Encoder) -> Mapping[str, str]:
-        """The encoder runs on the CPU.
-
-        Args:
-            encoder: Any.
-
-        Returns:
-            Nothing to say.
-        """
-        del encoder
-        return {}
-
-    def takes_images(self, encoder: Encoder) -> bool:
-        """Tiles, as encoders take them.
-
-        Args:
-            encoder: Any.
-
-        Returns:
-            False.
-        """
-        del encoder
-        return False
-
-    def buffer(self, shape: tuple[int, int, int, int]) -> NDArray[np.uint8]:
-        """Plain memory.
-
-        Args:
-            shape: [n, px, px, 3].
-
-        Returns:
-            The array.
-        """
-        return np.empty(shape, np.uint8)
 
     def load(self, encoder: Encoder) -> SimulatedProgram:
         """An encoder, which should take next to no time itself.
