@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -31,6 +31,8 @@ class HeadOutput:
     """What each tile added [B, N, C]; with `Head.bias` they sum to the logits. None unless asked for, 0 at padding."""
     attention: Tensor | None
     """Weight of each tile [B, N], 1 in sum. None unless asked for, 0 at padding."""
+    instances: Tensor | None = None
+    """The head's own logits of each tile [B, N, C], where it judges tiles one by one. None unless asked for."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,10 @@ class Head(nn.Module):
     """
 
     Settings: ClassVar[type[HeadSettings]] = HeadSettings
+    additive: ClassVar[bool] = True
+    """True where contributions and `bias` sum to the logits; a head for which they do not gives none."""
+    respects_mil_assumption: ClassVar[bool] = False
+    """True where one more tile can only raise the score, so that the absence of something is never evidence."""
     mean: Tensor
     scale: Tensor
 
@@ -76,6 +82,23 @@ class Head(nn.Module):
         Returns:
             The output; the logits must not depend on `explain`.
         """
+
+    def objective(
+        self, features: Tensor, mask: Tensor, bag_loss: Callable[[Tensor], Tensor], one_hot: Tensor | None
+    ) -> Tensor:
+        """What is minimised in training; a head with a loss of its own beside that of the bag overrides this.
+
+        Args:
+            features: Raw embeddings [B, N, D].
+            mask: bool [B, N].
+            bag_loss: From logits [B, C] to a scalar; may be called more than once.
+            one_hot: True classes bool [B, C]; None where the task has no classes.
+
+        Returns:
+            A scalar.
+        """
+        del one_hot
+        return bag_loss(self(features, mask).logits)
 
     def forward(self, features: Tensor, mask: Tensor, *, explain: bool = False) -> HeadOutput:
         """Standardise, hide the padding and score.

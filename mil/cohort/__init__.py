@@ -1,0 +1,1 @@
+"""Cohorts: bags on disk, a table of labels, and the cases that both together make."""

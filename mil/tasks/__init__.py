@@ -1,0 +1,1 @@
+"""What can be learnt, one kind a file; `mil.tasks.task.TASKS` names them."""
