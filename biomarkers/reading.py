@@ -95,12 +95,17 @@ def read_mil(card: Biomarker, embeddings: Embeddings, grid: TileGrid) -> Reading
 
     Returns:
         The reading; the heat map shows what each tile added to the logit.
+
+    Raises:
+        GateError: The head is not a sum over tiles.
     """
     from mil import bag_from_embeddings, load_fit, predict
 
     fit = load_fit(card.head_dir)
     bag = bag_from_embeddings(embeddings, card.zooms)
     prediction = predict(fit, bag)
+    if prediction.contributions is None:
+        raise GateError("the head is not a sum over tiles, so there is no map of what each added")
     shares, names = _tissue(embeddings, grid.mpp)
     return Reading(
         score=prediction.probability,

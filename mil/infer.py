@@ -22,10 +22,11 @@ class Prediction:
     """Of the positive class, not calibrated."""
     logit: float
     """Before the logistic function."""
-    contributions: NDArray[np.float32]
-    """What each tile added to the logit [N], in the order of the bag; with the head's bias they sum to it."""
-    attention: NDArray[np.float32]
-    """How much each tile was listened to [N], 1 in sum."""
+    contributions: NDArray[np.float32] | None
+    """What each tile added to the logit [N], in the order of the bag; with the head's bias they sum to it. None where
+    the head is not a sum over tiles; `mil.explain_tiles` then says what each did."""
+    attention: NDArray[np.float32] | None
+    """How much each tile was listened to [N], 1 in sum; None where the head does not weigh tiles."""
 
 
 @torch.inference_mode()
@@ -40,18 +41,16 @@ def predict(fit: Fit, bag: Bag) -> Prediction:
         Probability, logit, and contribution and attention of each tile.
 
     Raises:
-        BagError: The bag is of another encoder, other zooms or another width, or the head cannot explain itself.
+        BagError: The bag is of another encoder, other zooms or another width.
     """
     if (bag.encoder, bag.mpp, bag.features.shape[1]) != (fit.encoder, fit.mpp, fit.head.in_dim):
         raise BagError("The bag was made by another encoder or at other zooms than the head was fitted to.")
     pin_threads()
     output = fit.head(*collate([bag.features]), explain=True)
-    if output.contributions is None or output.attention is None:
-        raise BagError("The head gives no contribution of each tile.")
     logit = float(output.logits[0, 0])
     return Prediction(
         probability=float(torch.sigmoid(output.logits[0, 0])),
         logit=logit,
-        contributions=output.contributions[0, :, 0].numpy(),
-        attention=output.attention[0].numpy(),
+        contributions=None if output.contributions is None else output.contributions[0, :, 0].numpy(),
+        attention=None if output.attention is None else output.attention[0].numpy(),
     )

@@ -42,7 +42,8 @@ def test_a_saved_head_comes_back_bit_for_bit(fitted: Fit, saved: Path) -> None:
     bag = Bag("a", features, np.zeros((5, 2), np.int64), mpp=(0.5, 1.0), encoder="toy@0")
     first, second = predict(fitted, bag), predict(again, bag)
     assert first.logit == second.logit
-    assert np.array_equal(first.contributions, second.contributions)
+    assert first.contributions is not None
+    assert np.array_equal(first.contributions, np.asarray(second.contributions))
     assert not again.head.training
 
 

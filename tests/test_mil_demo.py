@@ -55,6 +55,7 @@ def test_the_head_that_ships_explains_itself() -> None:
     fitted = load_fit(HEAD)
     features = np.random.default_rng(0).normal(size=(9, 1280)).astype(np.float32)
     prediction = predict(fitted, Bag("a", features, np.zeros((9, 2), np.int64), mpp=fitted.mpp, encoder=fitted.encoder))
+    assert prediction.contributions is not None
     assert prediction.contributions.sum() + float(fitted.head.bias[0]) == pytest.approx(prediction.logit, abs=1e-4)
 
 

@@ -111,7 +111,7 @@ def figures(fit: Fit, known: Sequence[Known]) -> dict[str, float]:
     result = {"auroc": roc_auc([one.bag.label or 0.0 for one in known], [score.logit for score in scores])}
     for name in ("immune", "inside"):
         areas = [
-            roc_auc(getattr(one, name) >= 0.5, score.contributions)
+            roc_auc(getattr(one, name) >= 0.5, np.asarray(score.contributions))
             for one, score in zip(known, scores, strict=True)
             if one.bag.label == 1 and 0 < (getattr(one, name) >= 0.5).sum() < len(one.bag)
         ]
