@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import ClassVar, cast
@@ -13,12 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from mil.errors import EmptyBagError, HeadError
+from mil.pooling import embedding, in_chunks
 
 HEADS: dict[str, str] = {
     "mean": "mil.heads.mean:MeanHead",
+    "mean_mlp": "mil.heads.mean_mlp:MeanMlpHead",
     "abmil": "mil.heads.abmil:AbmilHead",
+    "abmil_multi": "mil.heads.abmil_multi:AbmilMultiHead",
+    "additive": "mil.heads.additive:AdditiveHead",
 }
 """Name -> module:attribute. Other distributions add theirs with the entry point group `oncoscope.heads`."""
+
+Setting = int | float | str | bool
+"""What a setting of a head may be: what strict JSON and TOML can hold in one cell."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +35,8 @@ class HeadOutput:
     logits: Tensor
     """One a class [B, C]."""
     contributions: Tensor | None
-    """What each tile added [B, N, C]; with `Head.bias` they sum to the logits. None unless asked for, 0 at padding."""
+    """What each tile added [B, N, C]; with `Head.bias` they sum to the logits. None unless asked for or where the head
+    is not additive, 0 at padding."""
     attention: Tensor | None
     """Weight of each tile [B, N], 1 in sum. None unless asked for, 0 at padding."""
     instances: Tensor | None = None
@@ -46,16 +54,17 @@ class HeadSettings:
 
 
 class Head(nn.Module):
-    """A pooling head over masked bags; subclasses implement `pool`.
+    """A pooling head over masked bags; subclasses implement `pool`, and `encode` where they embed tile by tile.
 
-    Features are standardised by buffers that are part of the head, so a saved head needs nothing beside it.
+    Features are standardised by buffers that are part of the head, so a saved head needs nothing beside it. Without
+    gradients a long bag is standardised and encoded part by part, so a million tiles need no copy of their features.
     """
 
     Settings: ClassVar[type[HeadSettings]] = HeadSettings
     additive: ClassVar[bool] = True
     """True where contributions and `bias` sum to the logits; a head for which they do not gives none."""
     respects_mil_assumption: ClassVar[bool] = False
-    """True where one more tile can only raise the score, so that the absence of something is never evidence."""
+    """True where one more tile can only raise each logit, so that the absence of something is never evidence."""
     mean: Tensor
     scale: Tensor
 
@@ -66,16 +75,27 @@ class Head(nn.Module):
         self.register_buffer("scale", torch.ones(in_dim))
 
     @property
-    @abstractmethod
     def bias(self) -> Tensor:
-        """What the logits are before any tile has its say [C]."""
+        """What the logits are before any tile has its say [C]; 0 where the head is not additive."""
+        return self.mean.new_zeros(self.out_dim)
+
+    def encode(self, standard: Tensor) -> Tensor:
+        """Turn standardised features into what `pool` works on, each tile alone.
+
+        Args:
+            standard: Standardised [B, n, D], 0 at padding; n is all tiles or a part of them.
+
+        Returns:
+            [B, n, H]; the features as they are unless a subclass embeds them.
+        """
+        return standard
 
     @abstractmethod
     def pool(self, features: Tensor, mask: Tensor, *, explain: bool) -> HeadOutput:
-        """Score standardised bags.
+        """Score encoded bags.
 
         Args:
-            features: Standardised [B, N, D], 0 at padding.
+            features: What `encode` gave [B, N, H].
             mask: True where there is a tile, bool [B, N].
             explain: Also give contributions and attention.
 
@@ -116,14 +136,35 @@ class Head(nn.Module):
         """
         if not bool(mask.any(dim=1).all()):
             raise EmptyBagError("A bag of the batch has no tile.")
-        standard = (
-            features - self.mean
-        )  # [B, N, D]; a new tensor, so the next two may work in place: memory is the cost here
+        return self.pool(in_chunks(self._tiles, features, mask), mask, explain=explain)
+
+    def _tiles(self, features: Tensor, mask: Tensor) -> Tensor:
+        standard = features - self.mean  # [B, n, D]; a new tensor, so the next two may work in place
         standard.div_(self.scale).masked_fill_(~mask[..., None], 0.0)
-        return self.pool(standard, mask, explain=explain)
+        return self.encode(standard)
 
 
-def build_head(name: str, in_dim: int, out_dim: int = 1, settings: Mapping[str, int | float] | None = None) -> Head:
+class EmbeddedHead(Head):
+    """A head that embeds each tile by one layer before it pools: most of them."""
+
+    def __init__(self, in_dim: int, out_dim: int, settings: HeadSettings) -> None:
+        super().__init__(in_dim, out_dim, settings)
+        self.embed = embedding(in_dim, settings.hidden, settings.dropout)
+
+    def encode(self, standard: Tensor) -> Tensor:
+        """Embed tiles.
+
+        Args:
+            standard: [B, n, D].
+
+        Returns:
+            [B, n, H].
+        """
+        embedded: Tensor = self.embed(standard)  # [B, n, H]
+        return embedded
+
+
+def build_head(name: str, in_dim: int, out_dim: int = 1, settings: Mapping[str, Setting] | None = None) -> Head:
     """Build a head with fresh weights (from torch's global generator).
 
     Args:
@@ -143,13 +184,16 @@ def build_head(name: str, in_dim: int, out_dim: int = 1, settings: Mapping[str, 
     known = {field.name for field in fields(kind.Settings)}
     if unknown := sorted(set(given) - known):
         raise HeadError(f"The head {name} has no setting {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    for field in fields(kind.Settings):
+        if field.name in given and field.default is not MISSING:
+            _check_type(field.name, given[field.name], field.default)
     try:
-        return kind(in_dim, out_dim, kind.Settings(**given))  # type: ignore[arg-type] # names are checked, values by torch
+        return kind(in_dim, out_dim, kind.Settings(**given))  # type: ignore[arg-type] # names and types are checked
     except (TypeError, ValueError, RuntimeError) as error:
         raise HeadError(f"The head {name} cannot be built of {given}.") from error
 
 
-def settings_of(head: Head) -> dict[str, int | float]:
+def settings_of(head: Head) -> dict[str, Setting]:
     """Give the settings that rebuild a head.
 
     Args:
@@ -168,3 +212,10 @@ def _find(name: str) -> type[Head]:
         raise HeadError(f"There is no head {name}; there are {', '.join(sorted(table))}.")
     module, attribute = table[name].split(":")
     return cast("type[Head]", getattr(import_module(module), attribute))
+
+
+def _check_type(name: str, value: object, default: object) -> None:
+    wanted = (int, float) if isinstance(default, float) else (type(default),)
+    if isinstance(value, bool) is not isinstance(default, bool) or not isinstance(value, wanted):
+        words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+        raise HeadError(f"The setting {name} of a head must be {words[type(default)]}.")

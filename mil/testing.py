@@ -4,19 +4,20 @@
         name = "my-head"
 
 Each test is a defect found in a published toolkit: padding that is attended, a prediction that changes when attention
-is asked for, a batch that scores differently from its members.
+is asked for, a batch that scores differently from its members, a label that is needed to predict.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
 from mil.errors import EmptyBagError
-from mil.head import Head, HeadOutput, build_head
+from mil.head import Head, HeadOutput, Setting, build_head, settings_of
 
 
 class HeadConformance:
@@ -24,7 +25,7 @@ class HeadConformance:
 
     name: str
     """The head, as in `mil.HEADS`."""
-    settings: Mapping[str, int | float] = {}
+    settings: Mapping[str, Setting] = {}
     """Settings that differ from its defaults."""
     in_dim: int = 12
     """Width D of the test features."""
@@ -62,12 +63,13 @@ class HeadConformance:
         return features, mask
 
     def test_order_of_tiles_does_not_matter(self) -> None:
-        """Permute the tiles: same logits, permuted contributions."""
+        """Permute the tiles: same logits, and what is said of a tile moves with it."""
         head, (features, mask) = self.make(), self.bags()
         order = torch.randperm(mask.shape[1], generator=torch.Generator().manual_seed(3))
         one, two = _explain(head, features, mask), _explain(head, features[:, order], mask[:, order])
         assert_close(two.logits, one.logits)
-        assert_close(two.contributions, _given(one.contributions)[:, order])
+        for first, second in zip(_said(one), _said(two), strict=True):
+            assert_close(second, first[:, order])
 
     def test_padding_does_not_matter(self) -> None:
         """Append padding full of NaN: same logits, nothing at the padding."""
@@ -76,7 +78,7 @@ class HeadConformance:
         longer = torch.cat([mask, torch.zeros(len(mask), 5, dtype=torch.bool)], dim=1)
         one, two = _explain(head, features, mask), _explain(head, torch.cat([features, rubbish], dim=1), longer)
         assert_close(two.logits, one.logits)
-        for part in (_given(two.contributions), _given(two.attention)):
+        for part in _said(two):
             assert_close(part[~longer], torch.zeros_like(part[~longer]))
 
     def test_a_tile_twice_is_a_tile_once(self) -> None:
@@ -88,17 +90,21 @@ class HeadConformance:
         assert_close(twice.logits, head(features, mask).logits)
 
     def test_a_batch_scores_as_its_members(self) -> None:
-        """Score bags together and one by one."""
+        """Score bags together and one by one: same logits, and the same is said of each tile."""
         head, (features, mask) = self.make(), self.bags()
-        counts = [int(count) for count in mask.sum(dim=1)]
-        alone = [head(features[i : i + 1, :n], mask[i : i + 1, :n]) for i, n in enumerate(counts)]
-        assert_close(head(features, mask).logits, torch.cat([output.logits for output in alone]))
+        together = _explain(head, features, mask)
+        for i, count in enumerate(int(count) for count in mask.sum(dim=1)):
+            alone = _explain(head, features[i : i + 1, :count], mask[i : i + 1, :count])
+            assert_close(together.logits[i], alone.logits[0])
+            for first, second in zip(_said(together), _said(alone), strict=True):
+                assert_close(first[i, :count], second[0])
 
     def test_one_tile_is_enough(self) -> None:
         """Score a bag of one tile; it has all the attention."""
         features, mask = self.bags(count=1, tiles=1)
         output = _explain(self.make(), features, mask)
-        assert_close(output.attention, torch.ones(1, 1))
+        if output.attention is not None:
+            assert_close(output.attention, torch.ones(1, 1))
         assert_close(torch.isfinite(output.logits).all(), torch.tensor(data=True))
 
     def test_no_tile_is_refused(self) -> None:
@@ -115,19 +121,20 @@ class HeadConformance:
         raise AssertionError("a bag without tiles was scored")
 
     def test_every_weight_learns(self) -> None:
-        """Send a gradient back: each parameter gets one, and padding gets none.
+        """Send a gradient back from what is minimised: each parameter gets one, and padding gets none.
 
         Raises:
             AssertionError: A parameter has no gradient.
         """
         head, (features, mask) = self.make(), self.bags()
         features.requires_grad_()
-        head(features, mask).logits.square().sum().backward()
+        _minimised(head, features, mask).backward()
         for name, value in head.named_parameters():
             if value.grad is None or not bool(torch.isfinite(value.grad).all()) or not bool(value.grad.any()):
                 raise AssertionError(f"{name} gets no gradient")
-        reached = _given(features.grad)[~mask]
-        assert_close(reached, torch.zeros_like(reached))
+        if features.grad is None:
+            raise AssertionError("the features get no gradient")
+        assert_close(features.grad[~mask], torch.zeros_like(features.grad[~mask]))
 
     def test_asking_why_changes_nothing(self) -> None:
         """Ask for the explanation, in evaluation and (same seed) in training: the same bits."""
@@ -142,11 +149,19 @@ class HeadConformance:
             assert_close(logits[1], logits[0], rtol=0, atol=0)
 
     def test_contributions_sum_to_the_logit(self) -> None:
-        """Add up the contributions and the bias; add up the attention."""
+        """Add up the contributions and the bias; add up the attention.
+
+        Raises:
+            AssertionError: The head gives contributions though it is not additive, or the reverse.
+        """
         head, (features, mask) = self.make(), self.bags()
         output = _explain(head, features, mask)
-        assert_close(_given(output.contributions).sum(dim=1) + head.bias, output.logits)
-        assert_close(_given(output.attention).sum(dim=1), torch.ones(len(mask)))
+        if (output.contributions is not None) is not head.additive:
+            raise AssertionError("a head gives contributions if, and only if, it is additive")
+        if output.contributions is not None:
+            assert_close(output.contributions.sum(dim=1) + head.bias, output.logits)
+        if output.attention is not None:
+            assert_close(output.attention.sum(dim=1), torch.ones(len(mask)))
 
     def test_mixed_precision_is_close(self) -> None:
         """Score in bfloat16: the logits move by no more than its precision explains."""
@@ -156,6 +171,49 @@ class HeadConformance:
             rough = head(features, mask).logits
         assert_close(rough.float(), exact, rtol=0.05, atol=0.05)
 
+    def test_what_is_minimised_goes_down(self) -> None:
+        """Take a few steps, with classes and without: all finite, and the loss of the bag goes down with the rest.
+
+        Raises:
+            AssertionError: Something is not finite or did not go down.
+        """
+        head, (features, mask) = self.make(), self.bags(count=6)
+        bag_loss = _bag_loss(len(mask))
+        before = torch.stack([_minimised(head, features, mask), bag_loss(head(features, mask).logits)])
+        optimizer = torch.optim.Adam(head.parameters(), lr=1e-2)
+        for _ in range(12):
+            optimizer.zero_grad()
+            _minimised(head, features, mask).backward()
+            optimizer.step()
+        after = torch.stack([_minimised(head, features, mask), bag_loss(head(features, mask).logits)])
+        without = head.objective(features, mask, bag_loss, None)
+        if not bool(torch.isfinite(without)) or not bool((after < before).all()):
+            raise AssertionError("what is minimised did not go down")
+
+    def test_one_more_tile_lowers_nothing(self) -> None:
+        """Add tiles near and far: where the head claims the standard assumption, no logit falls.
+
+        Raises:
+            AssertionError: A logit fell.
+        """
+        head = self.make()
+        if not head.respects_mil_assumption:
+            return
+        features, mask = self.bags(count=1)
+        for seed, size in enumerate((0.1, 1.0, 10.0, 1e3, 1e6)):
+            more = size * torch.randn(20, 1, self.in_dim, generator=torch.Generator().manual_seed(seed))  # [20, 1, D]
+            grown = torch.cat([features.expand(20, -1, -1), more], dim=1)  # [20, N + 1, D]
+            gain = head(grown, torch.ones(grown.shape[:2], dtype=torch.bool)).logits - head(features, mask).logits
+            if bool((gain < -1e-6).any()):
+                raise AssertionError("one more tile lowered the score of a head that claims it cannot")
+
+    def test_settings_rebuild_the_head(self) -> None:
+        """Send the settings through JSON, build again, load the weights: the same bits."""
+        head, (features, mask) = self.make(), self.bags()
+        again = build_head(self.name, self.in_dim, self.out_dim, json.loads(json.dumps(settings_of(head))))
+        again.load_state_dict(head.state_dict())
+        assert_close(again.eval()(features, mask).logits, head(features, mask).logits, rtol=0, atol=0)
+
 
 def _explain(head: Head, features: Tensor, mask: Tensor) -> HeadOutput:
     with torch.no_grad():
@@ -163,7 +221,20 @@ def _explain(head: Head, features: Tensor, mask: Tensor) -> HeadOutput:
     return output
 
 
-def _given(part: Tensor | None) -> Tensor:
-    if part is None:
-        raise AssertionError("the head did not explain itself when asked")
-    return part
+def _said(output: HeadOutput) -> list[Tensor]:
+    """What a head says of single tiles, whichever it gives, [B, N, ...] each."""
+    said = (output.contributions, output.attention, output.instances)
+    return [part for part in said if part is not None]
+
+
+def _bag_loss(count: int) -> Callable[[Tensor], Tensor]:
+    def loss(logits: Tensor) -> Tensor:
+        wanted = (torch.arange(count)[:, None] + torch.arange(logits.shape[1])) % 2  # [B, C], 0 and 1 in turn
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), wanted.float())
+
+    return loss
+
+
+def _minimised(head: Head, features: Tensor, mask: Tensor) -> Tensor:
+    one_hot = (torch.arange(len(mask))[:, None] + torch.arange(head.out_dim)) % 2 == 1  # bool [B, C]
+    return head.objective(features, mask, _bag_loss(len(mask)), one_hot)

@@ -9,15 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mil.head import Head, HeadOutput, HeadSettings
+from mil.head import EmbeddedHead, HeadOutput, HeadSettings
 
 
-class MeanHead(Head):
+class MeanHead(EmbeddedHead):
     """Average of embedded tiles, then a linear read-out."""
 
     def __init__(self, in_dim: int, out_dim: int, settings: HeadSettings) -> None:
         super().__init__(in_dim, out_dim, settings)
-        self.embed = nn.Sequential(nn.Linear(in_dim, settings.hidden), nn.ReLU(), nn.Dropout(settings.dropout))
         self.read = nn.Linear(settings.hidden, out_dim)
 
     @property
@@ -29,7 +28,7 @@ class MeanHead(Head):
         """Average the tiles.
 
         Args:
-            features: Standardised [B, N, D].
+            features: Embedded [B, N, H].
             mask: bool [B, N].
             explain: Also give contributions and attention.
 
@@ -37,10 +36,9 @@ class MeanHead(Head):
             The output.
         """
         weight = mask / mask.sum(dim=1, keepdim=True)  # [B, N], 1/n at each of n tiles
-        hidden = self.embed(features)  # [B, N, H]
-        pooled = torch.einsum("bn,bnh->bh", weight, hidden)  # [B, H]
+        pooled = torch.einsum("bn,bnh->bh", weight, features)  # [B, H]
         logits = self.read(pooled)  # [B, C]
         if not explain:
             return HeadOutput(logits, None, None)
-        parts = weight[..., None] * (hidden @ self.read.weight.T)  # [B, N, C]
+        parts = weight[..., None] * (features @ self.read.weight.T)  # [B, N, C]
         return HeadOutput(logits, parts, weight)
