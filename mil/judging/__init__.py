@@ -1,0 +1,1 @@
+"""How good scores are: pure functions over arrays, and the report that shows them."""

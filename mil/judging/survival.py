@@ -1,0 +1,96 @@
+"""Everything about a score of risk: does it rank, does it say when, and is it right?
+
+Times that hardly anybody reaches are not judged: until `followed_until` at least one case in twenty is watched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mil.judging.survival_curves import risk_curves, tertiles
+from mil.judging.survival_figures import Work
+from mil.judging.survival_outcomes import Outcomes, read_outcomes
+from mil.judging.survival_predicted import Predicted, breslow, tabulated
+from mil.judging.survival_product_limit import censoring_steps, survival_steps
+from mil.judging.survival_resampling import weightings
+
+POINTS: Final = 20
+"""Times of a grid of our own: enough for trapezia."""
+
+
+def judge_survival(
+    times: ArrayLike,
+    events: ArrayLike,
+    risk: ArrayLike,
+    survival: ArrayLike | None = None,
+    grid: ArrayLike | None = None,
+    *,
+    train: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+    horizons: Sequence[float] | None = None,
+    patients: Sequence[str] | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> dict[str, object]:
+    """Judge a score of risk against follow-up.
+
+    Args:
+        times: Until event or last contact, >= 0 [n].
+        events: 1 where the event came, 0 where censored [n].
+        risk: Larger for an earlier event [n].
+        survival: Predicted probability of no event by each time of `grid` [n, G]. Where it is None and there are
+            training cases, their Breslow baseline makes it of the risk, which must then be a log hazard ratio.
+        grid: Ascending times [G]; twenty between the 5 % and 90 % quantiles of the event times where it is None.
+        train: Times, events and risk of the training cases. They fix the cuts of the curves, the weights against
+            censoring and the reference curve; where it is None the cases judged do, and `fixed_on` says so.
+        horizons: Times for AUC and calibration; quartiles of the event times where it is None.
+        patients: Of each case [n]: the resamples draw patients. Each case is its own where it is None.
+        draws: Bootstrap resamples.
+        seed: Of the resamples.
+
+    Returns:
+        A JSON-able document. A figure has `value`, `interval` and `reason`: what does not exist is None and says why.
+    """
+    own = read_outcomes(times, events, risk)
+    base = own if train is None else read_outcomes(*train)
+    weights = weightings(patients, len(own), draws, seed)
+    shared = weights if train is None else np.ones((1, len(base)))
+    until = min(own.followed_until, base.followed_until)
+    work = Work(own, weights, draws, until, censoring_steps(shared, base), survival_steps(shared, base))
+    predicted = _predicted(own, None if train is None else base, survival, grid)
+    moments = _quantiles(base, (0.25, 0.5, 0.75)) if horizons is None else np.asarray(horizons, np.float64)
+    return {
+        "n": len(own),
+        "patients": len(own) if patients is None else len(set(patients)),
+        "events": int(own.events.sum()),
+        "followed_until": until,
+        "fixed_on": "these cases" if train is None else "training cases",
+        **work.ranking(),
+        "auc": [work.auc(float(moment)) for moment in moments],
+        "brier": work.brier(predicted, _grid(base) if grid is None else np.asarray(grid, np.float64)),
+        "calibration": [work.calibration(predicted, float(moment)) for moment in moments],
+        "curves": risk_curves(own, tertiles(base.risk)),
+    }
+
+
+def _predicted(
+    own: Outcomes, training: Outcomes | None, survival: ArrayLike | None, grid: ArrayLike | None
+) -> Predicted | None:
+    if survival is not None:
+        return tabulated(survival, [] if grid is None else grid, len(own))
+    return None if training is None else breslow(training, own.risk)
+
+
+def _grid(outcomes: Outcomes) -> NDArray[np.float64]:
+    """Times between which most events fall."""
+    ends = _quantiles(outcomes, (0.05, 0.9))
+    return np.unique(np.linspace(ends[0], ends[1], POINTS)) if ends.size else ends
+
+
+def _quantiles(outcomes: Outcomes, shares: Sequence[float]) -> NDArray[np.float64]:
+    """Of the times of the events; none where there are none."""
+    events = outcomes.times[outcomes.events]
+    return np.quantile(events, shares) if events.size else np.zeros(0)
