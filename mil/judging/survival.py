@@ -39,16 +39,16 @@ def judge_survival(
 
     Args:
         times: Until event or last contact, >= 0 [n].
-        events: 1 where the event came, 0 where censored [n].
+        events: 1, or 0 where censored [n].
         risk: Larger for an earlier event [n].
-        survival: Predicted probability of no event by each time of `grid` [n, G]. Where it is None and there are
-            training cases, their Breslow baseline makes it of the risk, which must then be a log hazard ratio.
+        survival: Predicted probability of no event by each time of `grid` [n, G]; where it is None, Breslow's baseline
+            of the training cases makes it of the risk, which must then be a log hazard ratio.
         grid: Ascending times [G]; twenty between the 5 % and 90 % quantiles of the event times where it is None.
         train: Times, events and risk of the training cases. They fix the cuts of the curves, the weights against
             censoring and the reference curve; where it is None the cases judged do, and `fixed_on` says so.
         horizons: Times for AUC and calibration; quartiles of the event times where it is None.
-        patients: Of each case [n]: the resamples draw patients. Each case is its own where it is None.
-        draws: Bootstrap resamples.
+        patients: Of each case [n], each its own where it is None; resamples draw patients.
+        draws: Resamples.
         seed: Of the resamples.
 
     Returns:
@@ -57,23 +57,29 @@ def judge_survival(
     own = read_outcomes(times, events, risk)
     base = own if train is None else read_outcomes(*train)
     weights = weightings(patients, len(own), draws, seed)
-    shared = weights if train is None else np.ones((1, len(base)))
-    until = min(own.followed_until, base.followed_until)
-    work = Work(own, weights, draws, until, censoring_steps(shared, base), survival_steps(shared, base))
-    predicted = _predicted(own, None if train is None else base, survival, grid)
+    work = _work(own, base, weights, draws)
+    predicted = _predicted(own, base if train else None, survival, grid)
+    points = _grid(base) if grid is None else np.asarray(grid, np.float64)
     moments = _quantiles(base, (0.25, 0.5, 0.75)) if horizons is None else np.asarray(horizons, np.float64)
     return {
         "n": len(own),
         "patients": len(own) if patients is None else len(set(patients)),
         "events": int(own.events.sum()),
-        "followed_until": until,
+        "followed_until": work.until,
         "fixed_on": "these cases" if train is None else "training cases",
         **work.ranking(),
         "auc": [work.auc(float(moment)) for moment in moments],
-        "brier": work.brier(predicted, _grid(base) if grid is None else np.asarray(grid, np.float64)),
+        "brier": work.brier(predicted, points),
         "calibration": [work.calibration(predicted, float(moment)) for moment in moments],
         "curves": risk_curves(own, tertiles(base.risk)),
     }
+
+
+def _work(own: Outcomes, base: Outcomes, weights: NDArray[np.float64], draws: int) -> Work:
+    """What all figures share; resampled where it comes of the cases judged, fixed where it comes of others."""
+    shared = weights if base is own else np.ones((1, len(base)))
+    until = min(own.followed_until, base.followed_until)
+    return Work(own, weights, draws, until, censoring_steps(shared, base), survival_steps(shared, base))
 
 
 def _predicted(
