@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
-from mil.errors import LabelError
-from mil.tasks.task import Kind, Task
+from mil.tasks.decisions import Decisions, sigmoid, two_sided
+from mil.tasks.task import Kind
+from mil.tasks.texts import Table, check_groups, meanings
 
 
 @dataclass(frozen=True)
-class Binary(Task):
+class Binary(Decisions):
     """One column, some of whose texts are positive and some negative."""
 
     column: str = "label"
@@ -25,10 +23,18 @@ class Binary(Task):
     negative: tuple[str, ...] = ("0",)
     kind: ClassVar[Kind] = "binary"
 
+    def __post_init__(self) -> None:
+        check_groups((self.negative, self.positive))
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The one column."""
         return (self.column,)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The one column."""
+        return (f"column {self.column}",)
 
     @property
     def outputs(self) -> int:
@@ -45,7 +51,7 @@ class Binary(Task):
         """The positive class alone."""
         return ("positive",)
 
-    def targets(self, table: Mapping[str, Sequence[str]]) -> NDArray[np.float32]:
+    def targets(self, table: Table) -> NDArray[np.float32]:
         """Read 1, 0 or not known.
 
         Args:
@@ -53,30 +59,30 @@ class Binary(Task):
 
         Returns:
             [cases, 1].
-
-        Raises:
-            LabelError: A text is neither positive nor negative; names its row.
         """
-        meaning = {"": np.nan} | dict.fromkeys(self.negative, 0.0) | dict.fromkeys(self.positive, 1.0)
-        for row, text in enumerate(table[self.column]):
-            if text not in meaning:
-                raise LabelError(f"Row {row + 1}: the text in column {self.column} is no label of this task.")
-        return np.array([[meaning[text]] for text in table[self.column]], np.float32).reshape(-1, 1)
+        return meanings(table, self.column, (self.negative, self.positive))[:, None]
 
-    def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Binary cross-entropy.
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """Of no and yes.
 
         Args:
             logits: [B, 1].
+
+        Returns:
+            [B, 1, 2].
+        """
+        return two_sided(logits)
+
+    def truth(self, targets: Tensor) -> Tensor:
+        """0, 1 or -1.
+
+        Args:
             targets: [B, 1].
 
         Returns:
-            [B].
+            int64 [B, 1].
         """
-        known = self.known(targets)
-        truth = torch.where(known, targets[:, 0], 0.0)
-        each = functional.binary_cross_entropy_with_logits(logits[:, 0].float(), truth, reduction="none")
-        return torch.where(known, each, 0.0)
+        return targets.nan_to_num(nan=-1.0).long()
 
     def strata(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
         """The class.
@@ -109,7 +115,7 @@ class Binary(Task):
         Returns:
             [cases, 1].
         """
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -500, 500))))
+        return sigmoid(logits)
 
     def score(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """The logit.

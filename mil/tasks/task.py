@@ -19,6 +19,7 @@ from torch import Tensor
 from mil.errors import ExperimentError
 
 Kind = Literal["binary", "multiclass", "multilabel", "ordinal", "regression", "survival", "multitask"]
+"""What is judged alike: `survival` is cox and hazard."""
 
 TASKS: dict[str, str] = {
     "binary": "mil.tasks.binary:Binary",
@@ -37,7 +38,8 @@ TASKS: dict[str, str] = {
 class Task(ABC):
     """A frozen description of what is learnt; subclasses add their own settings as fields.
 
-    Build one with `Task.read` of the class from the `[task]` table of an experiment, or directly.
+    Build one with `mil.tasks.read.read_task` from the `[task]` table of an experiment, or directly; settings that
+    contradict each other are an `ExperimentError`.
     """
 
     kind: ClassVar[Kind]
@@ -70,8 +72,16 @@ class Task(ABC):
             table: Column -> one text a case, "" where it is not known.
 
         Returns:
-            Targets [cases, T], NaN where not known. A text that the task does not know is a `LabelError` that names
-            the row and the column, never the text.
+            Targets [cases, T], NaN where not known. A column that is not there is a `LabelError` that names it; a text
+            that the task does not know is one that names the row and the column, never the text.
+        """
+
+    @abstractmethod
+    def check(self, targets: NDArray[np.float32]) -> None:
+        """See that something can be learnt: both classes are there, an event, two values.
+
+        Args:
+            targets: [cases, T]. Where nothing can be learnt from them, a `LabelError` says what is lacking.
         """
 
     def fit_to(self, targets: NDArray[np.float32]) -> Task:
@@ -85,6 +95,16 @@ class Task(ABC):
         """
         del targets
         return self
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The single tasks in it, so that losses and figures treat one and several alike: this one alone."""
+        return (Part("", self, 1.0, slice(0, self.outputs), slice(0, self.width)),)
+
+    @property
+    def learns_weights(self) -> bool:
+        """Whether the weights of the parts are learnt beside the head; no."""
+        return False
 
     def known(self, targets: Tensor) -> Tensor:
         """Which cases say anything.
@@ -154,6 +174,21 @@ class Task(ABC):
         Returns:
             float64 [cases].
         """
+
+
+@dataclass(frozen=True)
+class Part:
+    """One single task and where its numbers stand."""
+
+    name: str
+    """"" where it is the whole."""
+    task: Task
+    weight: float
+    """Of its loss."""
+    logits: slice
+    """Its columns of the logits [:, C]."""
+    targets: slice
+    """Its columns of the targets [:, T]."""
 
 
 def task_class(name: str) -> type[Task]:
