@@ -28,6 +28,16 @@ class Case:
     """Row of the table of labels (of the first slide), from 1, for messages."""
 
 
+@dataclass(frozen=True)
+class Joined:
+    """What the join of bags and labels left out."""
+
+    bags_without_row: int = 0
+    rows_without_bag: int = 0
+    filtered: int = 0
+    """Slides that have both and that `where` does not ask for."""
+
+
 @dataclass(frozen=True, eq=False)
 class Cohort:
     """Cases of one source with the columns of their labels."""
@@ -36,6 +46,7 @@ class Cohort:
     cases: tuple[Case, ...]
     table: Mapping[str, tuple[str, ...]]
     """Column -> one text a case, "" where not known."""
+    joined: Joined = Joined()
 
     def __len__(self) -> int:
         return len(self.cases)
