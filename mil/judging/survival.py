@@ -44,11 +44,11 @@ def judge_survival(
         survival: Predicted probability of no event by each time of `grid` [n, G]; where it is None, Breslow's baseline
             of the training cases makes it of the risk, which must then be a log hazard ratio.
         grid: Ascending times [G]; twenty between the 5 % and 90 % quantiles of the event times where it is None.
-        train: Times, events and risk of the training cases. They fix the cuts of the curves, the weights against
-            censoring and the reference curve; where it is None the cases judged do, and `fixed_on` says so.
+        train: Times, events and risk of the training cases, which fix cuts, weights against censoring and reference
+            curve; where it is None the cases judged do, and `fixed_on` says so.
         horizons: Times for AUC and calibration; quartiles of the event times where it is None.
         patients: Of each case [n], each its own where it is None; resamples draw patients.
-        draws: Resamples.
+        draws: Number of resamples.
         seed: Of the resamples.
 
     Returns:
@@ -59,7 +59,6 @@ def judge_survival(
     weights = weightings(patients, len(own), draws, seed)
     work = _work(own, base, weights, draws)
     predicted = _predicted(own, base if train else None, survival, grid)
-    points = _grid(base) if grid is None else np.asarray(grid, np.float64)
     moments = _quantiles(base, (0.25, 0.5, 0.75)) if horizons is None else np.asarray(horizons, np.float64)
     return {
         "n": len(own),
@@ -69,7 +68,7 @@ def judge_survival(
         "fixed_on": "these cases" if train is None else "training cases",
         **work.ranking(),
         "auc": [work.auc(float(moment)) for moment in moments],
-        "brier": work.brier(predicted, points),
+        "brier": work.brier(predicted, _grid(base, grid)),
         "calibration": [work.calibration(predicted, float(moment)) for moment in moments],
         "curves": risk_curves(own, tertiles(base.risk)),
     }
@@ -90,8 +89,10 @@ def _predicted(
     return None if training is None else breslow(training, own.risk)
 
 
-def _grid(outcomes: Outcomes) -> NDArray[np.float64]:
-    """Times between which most events fall."""
+def _grid(outcomes: Outcomes, given: ArrayLike | None) -> NDArray[np.float64]:
+    """The times that were given, or some between which most events fall."""
+    if given is not None:
+        return np.asarray(given, np.float64)
     ends = _quantiles(outcomes, (0.05, 0.9))
     return np.unique(np.linspace(ends[0], ends[1], POINTS)) if ends.size else ends
 
