@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import NormalDist
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ def weightings(patients: Sequence[str] | None, cases: int, draws: int, seed: int
     return np.concatenate([np.ones((1, cases)), drawn, left]).astype(np.float64)
 
 
-def figure(values: NDArray[np.float64], draws: int, reason: str) -> dict[str, object]:
+def figure(values: NDArray[np.float64], draws: int, reason: str) -> dict[str, Any]:
     """An estimate with its interval, bias-corrected and accelerated (BCa; Efron 1987, JASA 82:171).
 
     Args:
