@@ -21,6 +21,11 @@ HEADS: dict[str, str] = {
     "abmil": "mil.heads.abmil:AbmilHead",
     "abmil_multi": "mil.heads.abmil_multi:AbmilMultiHead",
     "additive": "mil.heads.additive:AdditiveHead",
+    "clam_sb": "mil.heads.clam:ClamSbHead",
+    "clam_mb": "mil.heads.clam:ClamMbHead",
+    "dsmil": "mil.heads.dsmil:DsmilHead",
+    "instance_max": "mil.heads.instance_max:InstanceMaxHead",
+    "noisy_or": "mil.heads.noisy_or:NoisyOrHead",
 }
 """Name -> module:attribute. Other distributions add theirs with the entry point group `oncoscope.heads`."""
 
@@ -121,7 +126,7 @@ class Head(nn.Module):
         return bag_loss(self(features, mask).logits)
 
     def forward(self, features: Tensor, mask: Tensor, *, explain: bool = False) -> HeadOutput:
-        """Standardise, hide the padding and score.
+        """Encode and score.
 
         Args:
             features: Raw embeddings [B, N, D]; whatever stands at padding is ignored.
@@ -130,13 +135,25 @@ class Head(nn.Module):
 
         Returns:
             Logits [B, C], contributions [B, N, C] and attention [B, N].
+        """
+        return self.pool(self.tiles(features, mask), mask, explain=explain)
+
+    def tiles(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Standardise, hide the padding and encode.
+
+        Args:
+            features: Raw embeddings [B, N, D].
+            mask: bool [B, N].
+
+        Returns:
+            What `pool` works on [B, N, H].
 
         Raises:
             EmptyBagError: A bag of the batch has no tile.
         """
         if not bool(mask.any(dim=1).all()):
             raise EmptyBagError("A bag of the batch has no tile.")
-        return self.pool(in_chunks(self._tiles, features, mask), mask, explain=explain)
+        return in_chunks(self._tiles, features, mask)
 
     def _tiles(self, features: Tensor, mask: Tensor) -> Tensor:
         standard = features - self.mean  # [B, n, D]; a new tensor, so the next two may work in place

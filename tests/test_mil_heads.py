@@ -49,6 +49,46 @@ class TestAdditiveHead(HeadConformance):
     name = "additive"
 
 
+class TestClamSbHead(HeadConformance):
+    name = "clam_sb"
+
+
+class TestClamSbHeadOfOneLogit(HeadConformance):
+    name = "clam_sb"
+    out_dim = 1
+
+
+class TestClamMbHead(HeadConformance):
+    name = "clam_mb"
+    out_dim = 3
+    settings: Mapping[str, Setting] = {"k": 2, "subtyping": False}
+
+
+class TestDsmilHead(HeadConformance):
+    name = "dsmil"
+
+
+class TestDsmilHeadOfOneLogit(HeadConformance):
+    name = "dsmil"
+    out_dim = 1
+
+
+class TestInstanceMaxHead(HeadConformance):
+    name = "instance_max"
+
+
+class TestNoisyOrHead(HeadConformance):
+    name = "noisy_or"
+    duplicate_invariant = False
+
+
+class TestNoisyOrHeadOfOneConcept(HeadConformance):
+    name = "noisy_or"
+    out_dim = 1
+    duplicate_invariant = False
+    settings: Mapping[str, Setting] = {"concepts": 1, "tiles": 500.0}
+
+
 @settings(max_examples=8)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5), extra=st.integers(0, 6), seed=st.integers(0, 99))
 @pytest.mark.parametrize("name", sorted(HEADS))
