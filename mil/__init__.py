@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mil.head import HEADS, Head, HeadOutput, build_head
     from mil.infer import Prediction, predict
     from mil.train import Fit, FitSpec, fit
+    from mil.trust.fit import fit_trust
 
 _LAZY = {
     "HEADS": "mil.head",
@@ -37,6 +38,7 @@ _LAZY = {
     "Prediction": "mil.infer",
     "build_head": "mil.head",
     "fit": "mil.train",
+    "fit_trust": "mil.trust.fit",
     "load_fit": "mil.checkpoint",
     "predict": "mil.infer",
     "save_fit": "mil.checkpoint",
@@ -60,6 +62,7 @@ __all__ = [
     "bag_from_embeddings",
     "build_head",
     "fit",
+    "fit_trust",
     "load_fit",
     "predict",
     "roc_auc",

@@ -40,7 +40,7 @@ def cases(
 
 def test_platt_agrees_with_scikit_learn() -> None:
     logits, targets, _ = cases(150, 0.4, -1.0)
-    ours = fit_affine(question_loss(TASK, ASKED, targets, smooth=True), logits, 1)
+    ours = fit_affine(question_loss(ASKED, targets, smooth=True), logits, 1)
     theirs = _SigmoidCalibration().fit(logits[:, 0], targets[:, 0])
     assert ours.slope == pytest.approx(-theirs.a_, rel=1e-3)
     assert ours.shifts[0] == pytest.approx(-theirs.b_, rel=1e-3)
@@ -48,7 +48,7 @@ def test_platt_agrees_with_scikit_learn() -> None:
 
 def test_temperature_is_the_slope_of_a_logistic_regression_without_intercept() -> None:
     logits, targets, _ = cases(400, 0.5)
-    ours = fit_affine(question_loss(TASK, ASKED, targets, smooth=False), logits, 0)
+    ours = fit_affine(question_loss(ASKED, targets, smooth=False), logits, 0)
     theirs = LogisticRegression(C=1e6, fit_intercept=False).fit(logits, targets[:, 0])
     assert ours.slope == pytest.approx(theirs.coef_[0, 0], rel=1e-3)
     assert ours.shifts == (0.0,)
@@ -56,7 +56,7 @@ def test_temperature_is_the_slope_of_a_logistic_regression_without_intercept() -
 
 def test_beta_is_a_logistic_regression_on_both_logs() -> None:
     logits, targets, _ = cases(600, 0.7, 0.5, seed=3)
-    ours = fit_beta(question_loss(TASK, ASKED, targets, smooth=False), logits)
+    ours = fit_beta(question_loss(ASKED, targets, smooth=False), logits)
     parts = np.column_stack([-softplus(-logits), softplus(logits)])
     theirs = LogisticRegression(C=1e6, tol=1e-8).fit(parts, targets[:, 0])
     assert (theirs.coef_ > 0).all()
@@ -78,7 +78,7 @@ def test_no_map_turns_the_order_of_cases(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 10 ** rng.uniform(-3, 3), (count, 1))
     targets = (rng.permutation(count) < rng.integers(1, count)).astype(np.float32)[:, None]
-    loss = question_loss(TASK, ASKED, targets, smooth=True)
+    loss = question_loss(ASKED, targets, smooth=True)
     grid = np.sort(logits, axis=0)
     maps: list[Affine | Beta | Isotonic] = [
         fit_affine(loss, logits, 0),
@@ -95,15 +95,15 @@ def test_no_map_turns_the_order_of_cases(seed: int, count: int) -> None:
 def test_separable_cases_are_not_sharpened_without_end() -> None:
     logits = np.linspace(-1, 1, 40)[:, None]
     targets = (logits > 0).astype(np.float32)
-    found = fit_affine(question_loss(TASK, ASKED, targets, smooth=True), logits, 1)
+    found = fit_affine(question_loss(ASKED, targets, smooth=True), logits, 1)
     highest = 1 / (1 + np.exp(-found(logits).max()))
     assert highest < 0.9999
     assert smoothed(np.array([0, 0, 1]), 2).tolist() == [[0.75, 0.25], [0.75, 0.25], [1 / 3, 2 / 3]]
 
 
 def test_a_shift_is_fitted_only_where_it_helps_patients_held_out() -> None:
-    plain = calibrate(TASK, ASKED, *cases(300, 0.5))
-    shifted = calibrate(TASK, ASKED, *cases(300, 0.5, -1.5))
+    plain = calibrate(ASKED, *cases(300, 0.5))
+    shifted = calibrate(ASKED, *cases(300, 0.5, -1.5))
     assert plain.method == "temperature"
     assert shifted.method == "Platt"
     assert shifted.after is not None
@@ -117,7 +117,7 @@ def staircase(count: int) -> Calibration:
     logits = rng.uniform(-4, 4, (count, 1))
     chance = np.where(np.abs(logits) < 2, 0.5, np.where(logits > 0, 0.98, 0.02))
     targets = (rng.random((count, 1)) < chance).astype(np.float32)
-    return calibrate(TASK, ASKED, logits, targets, [str(row) for row in range(count)])
+    return calibrate(ASKED, logits, targets, [str(row) for row in range(count)])
 
 
 def test_a_free_curve_is_fitted_only_to_patients_enough() -> None:
@@ -130,13 +130,13 @@ def test_beta_is_chosen_where_noes_and_yeses_are_wrong_by_different_amounts() ->
     logits = rng.normal(0, 3, (600, 1))
     targets = (rng.random((600, 1)) < 1 / (1 + np.exp(-Beta(2.0, 0.1, 0.0)(logits)))).astype(np.float32)
     people = [str(row) for row in range(600)]
-    assert calibrate(TASK, ASKED, logits, targets, people).method == "beta"
-    assert calibrate(TASK, ASKED, logits[:199], targets[:199], people[:199]).method != "beta"
+    assert calibrate(ASKED, logits, targets, people).method == "beta"
+    assert calibrate(ASKED, logits[:199], targets[:199], people[:199]).method != "beta"
 
 
 def test_few_patients_are_calibrated_without_a_figure() -> None:
     logits, people = np.array([[1.0], [-1.0], [-2.0]]), ["a", "b", "c"]
-    found = calibrate(TASK, ASKED, logits, np.array([[1.0], [0.0], [0.0]], np.float32), people)
+    found = calibrate(ASKED, logits, np.array([[1.0], [0.0], [0.0]], np.float32), people)
     assert (found.method, found.patients, found.after) == ("temperature", 3, None)
     assert str(found) == "temperature on 3 patients out of fold"
 
@@ -144,7 +144,7 @@ def test_few_patients_are_calibrated_without_a_figure() -> None:
 def test_one_class_only_is_refused_saying_so() -> None:
     targets = np.array([[1.0], [1.0], [np.nan]], np.float32)
     with pytest.raises(CalibrationError, match="two classes out of fold; the 2 known are of 1"):
-        calibrate(TASK, ASKED, np.zeros((3, 1)), targets, ["a", "b", "c"])
+        calibrate(ASKED, np.zeros((3, 1)), targets, ["a", "b", "c"])
 
 
 @settings(max_examples=20)

@@ -147,7 +147,7 @@ def test_trust_goes_through_json_and_says_the_same() -> None:
     assert again == trust
     assert again.apply(logits).probabilities.tolist() == trust.apply(logits).probabilities.tolist()
     table = trust.to_table()
-    for key in ("conformal", "calibrations"):
+    for key in ("conformal", "calibrations", "intervals"):
         with pytest.raises(CheckpointError, match="another task"):
             Trust.from_table(table | {key: []}, TASK)
     table["conformal"][0]["thresholds"] = [0.5, 0.5, 0.5]

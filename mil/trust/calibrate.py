@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mil.errors import CalibrationError
-from mil.tasks.task import Task
 from mil.trust.affine import Affine, fit_affine
 from mil.trust.beta import Beta, fit_beta
 from mil.trust.isotonic import Isotonic, fit_isotonic
@@ -46,7 +45,6 @@ class Calibration:
 
 
 def calibrate(
-    task: Task,
     question: Question,
     logits: NDArray[np.float64],
     targets: NDArray[np.float32],
@@ -55,9 +53,8 @@ def calibrate(
     """Fit the calibration of one question.
 
     Args:
-        task: The task.
-        question: One of its questions.
-        logits: Of the task, out of fold [N, C].
+        question: One with answers, or a hazard.
+        logits: All logits of the task, out of fold [N, C].
         targets: [N, T]; cases whose answer is not known are left out.
         patients: One a case [N].
 
@@ -77,10 +74,10 @@ def calibrate(
     own, wanted = question.part(logits)[known], targets[known]
     people = some_patients(patients, known)
     count = int(patient_rows(people).max()) + 1
-    fitters = _fitters(task, question, count)
+    fitters = _fitters(question, count)
 
     def judge(values: NDArray[np.float64], truths: NDArray[np.float32]) -> NDArray[np.float64]:
-        return question_loss(task, question, truths, smooth=False)(values)[0]
+        return question_loss(question, truths, smooth=False)(values)[0]
 
     method, after = _choose(fitters, judge, own, wanted, parts_of(people, truth[known]))
     return Calibration(method, fitters[method](own, wanted), count, float(judge(own, wanted).mean()), after)
@@ -108,20 +105,22 @@ def _choose(
     return best, None if losses is None else float(losses.mean())
 
 
-def _fitters(task: Task, question: Question, count: int) -> dict[str, Fitter]:
+def _fitters(question: Question, count: int) -> dict[str, Fitter]:
     """The methods allowed for n patients, simplest first."""
 
     def affine(shifts: int) -> Fitter:
-        return lambda logits, targets: fit_affine(question_loss(task, question, targets, smooth=True), logits, shifts)
+        return lambda logits, targets: fit_affine(question_loss(question, targets, smooth=True), logits, shifts)
 
     fitters: dict[str, Fitter] = {"temperature": affine(0)}
     if question.kind == "multiclass":
         return fitters | ({"temperature with shifts": affine(len(question.answers))} if count >= BETA_FROM else {})
-    if question.kind != "binary":
-        return fitters | {"slope and shift": affine(1)}
+    if question.kind == "ordinal":  # logits are a score and drops from it: no one number is a temperature
+        return {"slope and shifts": affine(question.task.outputs)}
+    if question.kind == "hazard":
+        return {"slope and shift": affine(1)}
     fitters["Platt"] = affine(1)
     if count >= BETA_FROM:
-        fitters["beta"] = lambda logits, targets: fit_beta(question_loss(task, question, targets, smooth=True), logits)
+        fitters["beta"] = lambda logits, targets: fit_beta(question_loss(question, targets, smooth=True), logits)
     if count >= ISOTONIC_FROM:
         fitters["isotonic"] = lambda logits, targets: fit_isotonic(logits, question.truth(targets))
     return fitters

@@ -15,7 +15,7 @@ from mil.trust.calibrate import Calibration, calibrate
 from mil.trust.conformal import Conformal, fit_conformal
 from mil.trust.corrections import Corrections
 from mil.trust.intervals import Intervals, fit_intervals
-from mil.trust.questions import Question, chances, questions_of
+from mil.trust.questions import Question, questions_of
 from mil.trust.trust import Trust
 
 
@@ -40,7 +40,7 @@ def fit_trust(
 
     Raises:
         CalibrationError: The arrays do not fit the task, a logit is not finite (names the case), or only one class is
-            known. Of several labels one may lack a class: it stays uncalibrated, and no answer to it is excluded.
+            known. Of several questions one may lack a class: it stays uncalibrated, and no answer is excluded.
     """
     given = np.asarray(logits, np.float64)
     if given.shape != (len(patients), task.outputs) or targets.shape != (len(patients), task.width):
@@ -51,46 +51,48 @@ def fit_trust(
     bad = ~np.isfinite(given).all(axis=1)
     if bad.any():
         raise CalibrationError(f"Case {int(bad.argmax())} has a logit out of fold that is not a number.")
-    cases, questions = _Cases(task, targets, patients, float(alpha)), questions_of(task)
-    calibrations = tuple(_calibration(cases, question, given) for question in questions)
-    if questions and not any(calibrations):
+    cases, questions = _Cases(targets, patients, float(alpha)), questions_of(task)
+    alone = len(questions) == 1
+    maps = tuple(_calibration(cases, question, given, alone=alone) for question in questions)
+    if not any(maps) and any(question.kind not in {"value", "risk"} for question in questions):
         raise CalibrationError("Calibration needs cases of two classes out of fold, and no label has them.")
-    after = Trust(task, Corrections(cases.alpha, calibrations, (None,) * len(questions), None)).calibrated(given)
-    sets = tuple(
-        _sets(cases, question, after, seen=calibration is not None)
-        for question, calibration in zip(questions, calibrations, strict=True)
-    )
-    return Trust(task, Corrections(cases.alpha, calibrations, sets, _intervals(cases, after)))
+    nothing = (None,) * len(questions)
+    after = Trust(task, Corrections(cases.alpha, maps, nothing, nothing)).calibrated(given)
+    sets = tuple(_sets(cases, *pair, after) for pair in zip(questions, maps, strict=True))
+    ends = tuple(_intervals(cases, question, after) for question in questions)
+    return Trust(task, Corrections(cases.alpha, maps, sets, ends))
 
 
 @dataclass(frozen=True, eq=False)
 class _Cases:
     """What corrections are fitted to, beside the logits."""
 
-    task: Task
     targets: NDArray[np.float32]
     patients: Sequence[str]
     alpha: float
 
 
-def _calibration(cases: _Cases, question: Question, logits: NDArray[np.float64]) -> Calibration | None:
+def _calibration(cases: _Cases, question: Question, logits: NDArray[np.float64], *, alone: bool) -> Calibration | None:
     truth = question.truth(cases.targets)
-    if cases.task.kind == "multilabel" and len(np.unique(truth[truth >= 0])) < 2:
+    lacking = len(np.unique(truth[truth >= 0])) < (2 if question.answers else 1)
+    if question.kind in {"value", "risk"} or (lacking and not alone):
         return None
-    return calibrate(cases.task, question, logits, cases.targets, cases.patients)
+    return calibrate(question, logits, cases.targets, cases.patients)
 
 
-def _sets(cases: _Cases, question: Question, after: NDArray[np.float64], *, seen: bool) -> Conformal | None:
+def _sets(
+    cases: _Cases, question: Question, calibration: Calibration | None, after: NDArray[np.float64]
+) -> Conformal | None:
     if not question.answers:
         return None
-    if not seen:  # a class that was never seen must not be all that is left
+    if calibration is None:  # a class that was never seen must not be all that is left
         return Conformal(cases.alpha, (None,) * len(question.answers), (0,) * len(question.answers), contiguous=False)
-    each, truth = chances(cases.task, question, after), question.truth(cases.targets)
+    each, truth = question.values(after), question.truth(cases.targets)
     return fit_conformal(each, truth, cases.patients, cases.alpha, contiguous=question.kind == "ordinal")
 
 
-def _intervals(cases: _Cases, after: NDArray[np.float64]) -> Intervals | None:
-    if cases.task.kind != "regression":
+def _intervals(cases: _Cases, question: Question, after: NDArray[np.float64]) -> Intervals | None:
+    if question.kind != "value":
         return None
-    values = cases.task.probabilities(after.astype(np.float32))
-    return fit_intervals(values, cases.targets[:, 0].astype(np.float64), cases.patients, cases.alpha)
+    truth = question.wanted(cases.targets)[:, 0].astype(np.float64)
+    return fit_intervals(question.values(after), truth, cases.patients, cases.alpha)

@@ -46,20 +46,19 @@ def smoothed(truth: NDArray[np.int64], answers: int) -> NDArray[np.float64]:
     return soft
 
 
-def question_loss(task: Task, question: Question, targets: NDArray[np.float32], *, smooth: bool) -> Loss:
+def question_loss(question: Question, targets: NDArray[np.float32], *, smooth: bool) -> Loss:
     """Make the loss of cases whose answers are known.
 
     Args:
-        task: The task.
-        question: One of its questions.
-        targets: Of these cases [n, T].
+        question: Any.
+        targets: All targets of these cases [n, T].
         smooth: With Platt's targets instead of 0 and 1 (answers without an order only).
 
     Returns:
         A function of the question's own logits of these cases.
     """
     if question.kind not in {"binary", "multiclass"}:
-        return _task_loss(task, targets)
+        return _task_loss(question.task, question.wanted(targets))
     truth, answers = question.truth(targets), len(question.answers)
     soft = smoothed(truth, answers) if smooth else np.eye(answers)[truth]
     return _yes_or_no(soft[:, 1:]) if question.kind == "binary" else _one_of_many(soft)
@@ -87,7 +86,7 @@ def _task_loss(task: Task, targets: NDArray[np.float32]) -> Loss:
 
     def loss(logits: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         given = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
-        each = task.losses(given, torch.from_numpy(targets))
+        each = task.losses(given, torch.from_numpy(np.ascontiguousarray(targets)))
         (gradient,) = torch.autograd.grad(each.sum(), given)
         return each.detach().numpy().astype(np.float64), gradient.numpy().astype(np.float64)
 

@@ -12,7 +12,7 @@ from mil.errors import CalibrationError, CheckpointError
 from mil.tasks.task import Task
 from mil.trust.corrections import Corrections
 from mil.trust.ensemble import mutual_information, pool_members, share_apart
-from mil.trust.questions import Question, chances, questions_of
+from mil.trust.questions import Question, questions_of
 from mil.trust.tables import from_table, to_table
 from mil.trust.trusted import Trusted
 
@@ -43,7 +43,7 @@ class Trust:
         after = logits.copy()
         for question, calibration in zip(self.questions, self.corrections.calibrations, strict=True):
             if calibration is not None:
-                after[:, question.start : question.stop] = calibration.map(question.part(logits))
+                after[:, slice(*question.logits)] = calibration.map(question.part(logits))
         return after
 
     def apply(self, logits: NDArray[np.floating[Any]]) -> Trusted:
@@ -66,13 +66,14 @@ class Trust:
         flat = np.stack([self.calibrated(member) for member in members])
         pooled, several = pool_members(flat), given.ndim == 3
         sets = self._sets(pooled.logits)
-        values = self.task.probabilities(pooled.logits.astype(np.float32))
-        ends = self.corrections.intervals
         return Trusted(
             logits=pooled.logits,
-            probabilities=values,
+            probabilities=self.task.probabilities(pooled.logits.astype(np.float32)),
             sets=sets,
-            intervals=None if ends is None else ends.ends(values),
+            intervals=tuple(
+                None if ends is None else ends.ends(question.values(pooled.logits))
+                for question, ends in zip(self.questions, self.corrections.intervals, strict=True)
+            ),
             spread=pooled.spread if several else None,
             information=self._information(flat) if several else (None,) * len(self.questions),
             apart=self._apart(flat, sets) if several else (None,) * len(self.questions),
@@ -82,7 +83,7 @@ class Trust:
 
     def _sets(self, logits: NDArray[np.float64]) -> Sets:
         return tuple(
-            None if sets is None else sets.sets(chances(self.task, question, logits))
+            None if sets is None else sets.sets(question.values(logits))
             for question, sets in zip(self.questions, self.corrections.conformal, strict=True)
         )
 
@@ -95,9 +96,7 @@ class Trust:
 
     def _information(self, members: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, ...]:
         return tuple(
-            mutual_information(np.stack([chances(self.task, question, member) for member in members]))
-            if question.answers
-            else None
+            mutual_information(np.stack([question.values(member) for member in members])) if question.answers else None
             for question in self.questions
         )
 

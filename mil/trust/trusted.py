@@ -19,15 +19,15 @@ class Trusted:
     probabilities: NDArray[np.float64]
     """What the task makes of them [N, K]."""
     sets: tuple[NDArray[np.bool_] | None, ...]
-    """A question: answers that cannot be excluded [N, answers]; None for a hazard."""
-    intervals: NDArray[np.float64] | None
-    """Of a regression: lower and upper end [N, 2]."""
+    """A question: answers that cannot be excluded [N, answers]; None where it has no answers."""
+    intervals: tuple[NDArray[np.float64] | None, ...]
+    """A question: lower and upper end of its value [N, 2]; None where it asks for none."""
     spread: NDArray[np.float64] | None
     """Standard deviation of the members' calibrated logits [N, C]; None where one model was asked."""
     information: tuple[NDArray[np.float64] | None, ...]
-    """A question: mutual information of members and answer, nats [N]; None for a hazard or one model."""
+    """A question: mutual information of members and answer, nats [N]; None without answers or of one model."""
     apart: tuple[NDArray[np.float64] | None, ...]
-    """A question: share of the members that alone would give another set [N]; None for a hazard or one model."""
+    """A question: share of the members that alone would give another set [N]; None without answers or of one model."""
     questions: tuple[Question, ...]
     alpha: float
     """Share of sets and intervals that may miss the truth."""

@@ -48,9 +48,9 @@ def verdict(trusted: Trusted, case: int, *, outlying: Sequence[str] = ()) -> Ver
     if reasons:
         return _say("refer", reasons)
     numbers = ", ".join(f"{value:.3g}" for value in trusted.probabilities[case])
-    if trusted.intervals is not None:
-        low, high = trusted.intervals[case]
-        return Verdict("score", f"{numbers}, between {low:.3g} and {high:.3g} at {1 - trusted.alpha:.0%}")
+    ends = [own[case] for own in trusted.intervals if own is not None]
+    if ends:
+        numbers += "".join(f", between {low:.3g} and {high:.3g} at {1 - trusted.alpha:.0%}" for low, high in ends)
     if not any(own is not None for own in trusted.sets):
         return Verdict("score", numbers)
     return Verdict("answer", f"{'; '.join(_answers(trusted, case))} at {1 - trusted.alpha:.0%} (score {numbers})")
