@@ -1,1 +1,1 @@
-"""How good scores are: pure functions over arrays, and the report that shows them."""
+"""How good a score is: figures of merit over numpy arrays, with intervals, and the report that shows them."""
