@@ -33,8 +33,8 @@ GRID = np.array([[x, y] for y in (0, 100) for x in (0, 100, 200)])
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Cohort:
     path = tmp_path_factory.mktemp("regions") / "bags.npz"
     ones = np.ones((6, 2), np.float32)
-    write_bags(path, [Bag(name, ones, coords=GRID) for name in ("a", "b", "c", "d")])
-    cases = (Case("p", "p", "", (2, 0), 1), Case("q", "q", "", (1,), 2))  # slide d is in no case
+    write_bags(path, [Bag(name, ones, coords=GRID) for name in ("a", "b", "c", "d", "e")])
+    cases = (Case("p", "p", "", (2, 0), 1), Case("q", "q", "", (1,), 2), Case("r", "r", "", (4,), 3))  # none has d
     return Cohort(open_bags(path), cases, {})
 
 
@@ -45,16 +45,20 @@ def regions(*rows: tuple[str, int, int, str]) -> Regions:
 
 def test_a_region_is_found_in_the_bag_of_its_case(cohort: Cohort) -> None:
     table = regions(("a", 100, 0, "1"), ("c", 200, 100, "0"), ("b", 0, 100, "1"), ("d", 0, 0, "1"), ("a", 0, 0, "0"))
-    found = join_regions(table, cohort, TASK)
-    assert set(found) == {0, 1}
-    assert found[0].tiles.tolist() == [5, 6, 7]  # slide c comes first in the case
-    assert found[0].targets.tolist() == [[0], [0], [1]]
-    assert found[1].tiles.tolist() == [3]
+    first, second, none = join_regions(table, cohort, TASK)
+    assert first is not None
+    assert first.tiles.tolist() == [5, 6, 7]  # slide c comes first in the case
+    assert first.targets.tolist() == [[0], [0], [1]]
+    assert second is not None
+    assert second.tiles.tolist() == [3]
+    assert none is None
 
 
 def test_a_region_may_lie_anywhere_in_its_tile(cohort: Cohort) -> None:
     place = regions(("b", 199, 100, "1"))
-    assert join_regions(place, cohort, TASK, 100)[1].tiles.tolist() == [4]
+    found = join_regions(place, cohort, TASK, 100)[1]
+    assert found is not None
+    assert found.tiles.tolist() == [4]
     with pytest.raises(CohortError, match=r"Row 1 .* in no tile"):
         join_regions(place, cohort, TASK, 99)
     with pytest.raises(CohortError, match=r"Row 2 .* tile of an earlier row"):

@@ -91,7 +91,7 @@ def read_regions(path: Path) -> Regions:
     return Regions(slides, places, labels)
 
 
-def join_regions(regions: Regions, cohort: Cohort, task: Task, tile: int = 1) -> Mapping[int, Marks]:
+def join_regions(regions: Regions, cohort: Cohort, task: Task, tile: int = 1) -> tuple[Marks | None, ...]:
     """Find the tiles that regions lie in.
 
     Args:
@@ -101,7 +101,7 @@ def join_regions(regions: Regions, cohort: Cohort, task: Task, tile: int = 1) ->
         tile: Side of a tile, level-0 px.
 
     Returns:
-        Case -> its annotated tiles.
+        The annotated tiles of each case, None where it has none [cases].
 
     Raises:
         ExperimentError: The task is another one.
@@ -122,7 +122,7 @@ def join_regions(regions: Regions, cohort: Cohort, task: Task, tile: int = 1) ->
             if inside is None or found.setdefault(case, {}).setdefault(start + inside, number) != number:
                 where = "in no tile of its slide" if inside is None else "in the tile of an earlier row"
                 raise CohortError(f"Row {number + 1} of the table of regions lies {where}.")
-    return {case: _marks(own, targets) for case, own in found.items()}
+    return tuple(_marks(found[case], targets) if case in found else None for case in range(len(cohort)))
 
 
 def _inside(corners: NDArray[np.int64], place: NDArray[np.int64], tile: int) -> int | None:
