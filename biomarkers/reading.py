@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from biomarkers.composition import IMMUNE, measure
 from biomarkers.errors import GateError
 from foundation import ContractError, Embeddings, TissueHead
 from tiling import TileGrid
+
+if TYPE_CHECKING:
+    from mil import Explanation
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,29 +97,43 @@ def read_mil(card: Biomarker, embeddings: Embeddings, grid: TileGrid) -> Reading
         grid: Its tiles at the finest zoom.
 
     Returns:
-        The reading; the heat map shows what each tile added to the logit.
-
-    Raises:
-        GateError: The head is not a sum over tiles.
+        The reading; the heat map shows what each tile added to the logit, or, where the head is not a sum over tiles,
+        what the logit loses without it; the measures say which, and how faithful the map is.
     """
-    from mil import bag_from_embeddings, load_fit, predict
+    from mil import bag_from_embeddings, explain_tiles, load_fit, predict
 
     fit = load_fit(card.head_dir)
     bag = bag_from_embeddings(embeddings, card.zooms)
     prediction = predict(fit, bag)
-    if prediction.contributions is None:
-        raise GateError("the head is not a sum over tiles, so there is no map of what each added")
+    why = explain_tiles(fit, bag)
     shares, names = _tissue(embeddings, grid.mpp)
     return Reading(
         score=prediction.probability,
-        measures={"logit": prediction.logit, "calibrated": False},
-        heat=prediction.contributions,
-        heat_label="contribution of the tile to the logit",
+        measures={"logit": prediction.logit, "calibrated": False, **faithfulness(why)},
+        heat=why.values,
+        heat_label=why.label,
         diverging=True,
         head={"name": fit.head_name, "digest": fit.digest},
         shares=shares,
         names=names,
     )
+
+
+def faithfulness(why: Explanation) -> dict[str, object]:
+    """The figure that stands beside every map: is it what the score rests on?
+
+    Args:
+        why: The explanation whose values are drawn.
+
+    Returns:
+        Method, and the area between the flipping curves in logits, beside that of random orders.
+    """
+    return {
+        "explanation": why.method,
+        "faithfulness": why.faithfulness.area,
+        "faithfulness_random": why.faithfulness.random_area,
+        "faithfulness_random_sd": why.faithfulness.random_sd,
+    }
 
 
 def tissue_digest(encoder: str) -> str | None:

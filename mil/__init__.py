@@ -28,8 +28,11 @@ if TYPE_CHECKING:
     from mil.infer import Prediction, predict
     from mil.train import Fit, FitSpec, fit
     from mil.trust.fit import fit_trust
+    from mil.why.explain import explain_tiles
+    from mil.why.explanation import Explanation
 
 _LAZY = {
+    "Explanation": "mil.why.explanation",
     "HEADS": "mil.head",
     "Fit": "mil.train",
     "FitSpec": "mil.train",
@@ -37,6 +40,7 @@ _LAZY = {
     "HeadOutput": "mil.head",
     "Prediction": "mil.infer",
     "build_head": "mil.head",
+    "explain_tiles": "mil.why.explain",
     "fit": "mil.train",
     "fit_trust": "mil.trust.fit",
     "load_fit": "mil.checkpoint",
@@ -50,6 +54,7 @@ __all__ = [
     "BagError",
     "CheckpointError",
     "EmptyBagError",
+    "Explanation",
     "Fit",
     "FitSpec",
     "Head",
@@ -61,6 +66,7 @@ __all__ = [
     "Prediction",
     "bag_from_embeddings",
     "build_head",
+    "explain_tiles",
     "fit",
     "fit_trust",
     "load_fit",

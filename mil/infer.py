@@ -29,9 +29,23 @@ class Prediction:
     """How much each tile was listened to [N], 1 in sum; None where the head does not weigh tiles."""
 
 
+def require_fitting(fit: Fit, bag: Bag) -> None:
+    """Refuse a bag that a head was not fitted to.
+
+    Args:
+        fit: Fresh or loaded.
+        bag: What it is asked about.
+
+    Raises:
+        BagError: The bag is of another encoder, other zooms or another width.
+    """
+    if (bag.encoder, bag.mpp, bag.features.shape[1]) != (fit.encoder, fit.mpp, fit.head.in_dim):
+        raise BagError("The bag was made by another encoder or at other zooms than the head was fitted to.")
+
+
 @torch.inference_mode()
 def predict(fit: Fit, bag: Bag) -> Prediction:
-    """Score one bag; the same bits on any number of cores.
+    """Score one bag; the same bits on any number of cores. One of another encoder, zoom or width is a `BagError`.
 
     Args:
         fit: Fresh or loaded.
@@ -39,12 +53,8 @@ def predict(fit: Fit, bag: Bag) -> Prediction:
 
     Returns:
         Probability, logit, and contribution and attention of each tile.
-
-    Raises:
-        BagError: The bag is of another encoder, other zooms or another width.
     """
-    if (bag.encoder, bag.mpp, bag.features.shape[1]) != (fit.encoder, fit.mpp, fit.head.in_dim):
-        raise BagError("The bag was made by another encoder or at other zooms than the head was fitted to.")
+    require_fitting(fit, bag)
     pin_threads()
     output = fit.head(*collate([bag.features]), explain=True)
     logit = float(output.logits[0, 0])

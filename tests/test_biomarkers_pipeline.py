@@ -10,10 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from torch import Tensor
 
 from biomarkers import FolderInUseError, GateError, Score, load_card, read_result, score, verify_result
 from biomarkers.provenance import request_fingerprint
+from biomarkers.reading import read
 from foundation import Embeddings
+from mil.head import HeadOutput
+from mil.heads.abmil import AbmilHead
 from slides import Address, MissingMppError, NotASlideError, open_slide
 from slides.testing import write_slide
 from tiling import NotBrightfieldError, NotEvaluableError, NoTissueError, TileStore, verify_manifest
@@ -141,6 +145,36 @@ def test_contributions_are_in_the_tiles_of_the_demonstration(demo: tuple[Score, 
     values = [tile["properties"]["measurements"][label] for tile in tiles]
     assert len(values) == found.tiles["1"]
     assert len(set(values)) > 1
+
+
+def test_how_faithful_the_map_is_stands_beside_it(demo: tuple[Score, Path]) -> None:
+    found, folder = demo
+    assert found.measures["explanation"] == "contribution"
+    area, chance, deviation = (
+        float(str(found.measures[f"faithfulness{name}"])) for name in ("", "_random", "_random_sd")
+    )
+    assert area > chance + 2 * deviation
+    assert "Faithfulness" in (folder / "report.html").read_text()
+
+
+def test_a_head_that_is_no_sum_over_tiles_is_drawn_by_leaving_each_out(
+    demo: tuple[Score, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = AbmilHead.pool
+
+    def silent(head: AbmilHead, features: Tensor, mask: Tensor, *, explain: bool) -> HeadOutput:
+        return HeadOutput(pool(head, features, mask, explain=explain).logits, None, None)
+
+    monkeypatch.setattr(AbmilHead, "pool", silent)
+    found, folder = demo
+    (place,) = folder.rglob("*.embeddings.zarr")
+    (store,) = folder.rglob("*.tiles.zarr")
+    card = load_card("demo-response")
+    reading = read(card, Embeddings.open(place), TileStore.open(store).grid(1.0))
+    assert reading.score == found.score
+    assert reading.heat_label == "what the logit loses without the tile"
+    assert reading.measures["explanation"] == "leave-one-out"
+    assert len(reading.heat) == found.tiles["1"]
 
 
 def test_nothing_of_the_file_name_is_in_any_output(scored: Score, out: Path, demo: tuple[Score, Path]) -> None:

@@ -57,7 +57,8 @@ def case_of(folder: Path, name: str) -> Case:
         )
     else:
         label = "contribution of the tile to the logit"
-        reading = Reading(0.75, {"logit": 1.1}, shares[:, 2] - 0.2, label, diverging=True, head=head)
+        measures = {"logit": 1.1, "faithfulness": 0.52, "faithfulness_random": -0.01, "faithfulness_random_sd": 0.2}
+        reading = Reading(0.75, measures, shares[:, 2] - 0.2, label, diverging=True, head=head)
     evidence = gather(address, store, grid, reading)
     info = store.info
     score = Score(
@@ -142,6 +143,8 @@ def test_the_page_says_what_it_must(composition: Case, demo: Case) -> None:
     page = page_of(demo)
     assert page.lower().count("demonstration") >= 3
     assert "planted signal likely" in page
+    assert "Faithfulness 0.52 (random maps −0.01 ± 0.2)" in page
+    assert "Faithfulness" not in page_of(composition)
 
 
 def test_no_file_name_is_in_the_page(composition: Case) -> None:

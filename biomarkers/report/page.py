@@ -63,7 +63,7 @@ def render(score: Score, card: Biomarker, evidence: Evidence) -> str:
         gauge=_gauge(score, card),
         composition=_composition(score.measures),
         spread=_spread(score.measures),
-        figures=_figures(evidence),
+        figures=_figures(evidence, score.measures),
         wide=region.width > WIDE * region.height,
         aspect=region.height / region.width,
         bar=_bar(evidence),
@@ -175,13 +175,19 @@ def _spread(measures: Mapping[str, object]) -> dict[str, object] | None:
     return {**grid, "bars": bars}
 
 
-def _figures(evidence: Evidence) -> list[Figure]:
+def _figures(evidence: Evidence, measures: Mapping[str, object]) -> list[Figure]:
     """The heat map first, for it is what the score rests on."""
     layers = evidence.tissue
     base = data_uri(jpeg(layers.image, MAP_QUALITY), "jpeg")
     outlined = data_uri(jpeg(evidence.outlined, MAP_QUALITY), "jpeg")
     figures = [
-        Figure("Heat map", evidence.scale.label, base, _overlay(layers.heat), legend=_legend(evidence.scale)),
+        Figure(
+            "Heat map",
+            f"{evidence.scale.label}{_faithful(measures)}",
+            base,
+            _overlay(layers.heat),
+            legend=_legend(evidence.scale),
+        ),
         Figure("Section and analysed tissue", "Blue: outline of the tissue that was found.", outlined),
     ]
     if layers.classes is not None:
@@ -190,6 +196,18 @@ def _figures(evidence: Evidence) -> list[Figure]:
             Figure("Tissue classes", "The most likely class of each tile.", base, _overlay(layers.classes), key)
         )
     return figures
+
+
+def _faithful(measures: Mapping[str, object]) -> str:
+    """How far the map is what the score rests on; nothing for a map that explains no logit."""
+    names = ("faithfulness", "faithfulness_random", "faithfulness_random_sd")
+    area, mean, deviation = (measures.get(name) for name in names)
+    if not (isinstance(area, float) and isinstance(mean, float) and isinstance(deviation, float)):
+        return ""
+    return (
+        f". Faithfulness {number(area, 2)} (random maps {number(mean, 1)} ± {number(deviation, 1)}): the area in logits"
+        " between removing tiles least- and most-relevant first."
+    )
 
 
 def _overlay(image: NDArray[np.uint8]) -> str:
