@@ -191,8 +191,8 @@ def test_a_verdict_is_an_answer_or_says_why_not() -> None:
     trust = fit_trust(TASK, logits, targets, people)
     found = trust.apply(np.array([[5.0], [-5.0], [0.0]]))
     assert [verdict(found, case).state for case in range(3)] == ["answer", "answer", "refer"]
-    assert verdict(found, 0).text.startswith("positive at 90% (score ")
-    assert verdict(found, 1).text.startswith("negative at 90%")
+    assert verdict(found, 0).text.startswith("positive: no other answer is left, each being left out wrongly in 10%")
+    assert verdict(found, 1).text.startswith("negative: no other")
     assert verdict(found, 2).reasons in {("it could be negative or positive",), ("the score is like that of no class",)}
     far = verdict(found, 0, outlying=("60 % of its tiles are outlying",))
     assert (far.state, far.text) == ("not evaluable", "not evaluable, because 60 % of its tiles are outlying")

@@ -137,7 +137,7 @@ def test_labels_are_calibrated_one_by_one_on_those_known() -> None:
     assert [item.patients for item in trust.corrections.calibrations if item] == [333, 500]
     assert len(cross_coverage(task, logits[:90], targets[:90], PEOPLE[:90])) == 2
     found = verdict(trust.apply(np.array([[9.0, -9.0]])), 0)
-    assert found.text.startswith("positive; negative at 90%")
+    assert found.text.startswith("positive; negative: no other")
     doubt = verdict(trust.apply(np.array([[9.0, 0.0]])), 0)
     assert doubt.reasons[0].endswith("in question 2")
 

@@ -53,7 +53,8 @@ def verdict(trusted: Trusted, case: int, *, outlying: Sequence[str] = ()) -> Ver
         numbers += "".join(f", between {low:.3g} and {high:.3g} at {1 - trusted.alpha:.0%}" for low, high in ends)
     if not any(own is not None for own in trusted.sets):
         return Verdict("score", numbers)
-    return Verdict("answer", f"{'; '.join(_answers(trusted, case))} at {1 - trusted.alpha:.0%} (score {numbers})")
+    wrongly = f"no other answer is left, each being left out wrongly in {trusted.alpha:.0%} of its cases"
+    return Verdict("answer", f"{'; '.join(_answers(trusted, case))}: {wrongly}; probability {numbers}")
 
 
 def _answers(trusted: Trusted, case: int) -> list[str]:
