@@ -8,7 +8,11 @@ import os
 for _library in ("OMP", "OPENBLAS", "MKL", "NUMEXPR"):
     os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
 
+import contextlib
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import hypothesis
 import pytest
@@ -43,3 +47,36 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("the real data is not on this machine: set ONCOSCOPE_DATA to its folder")
     return folder
+
+
+class Done(NamedTuple):
+    """What a command of ours left behind, by the names of `subprocess.CompletedProcess`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[..., Done]:
+    """Runs `oncoscope ...` in this process, in a folder and with an environment of its own.
+
+    A process costs seconds of imports a call, so only what is about processes, and the journeys of the documents,
+    start one.
+
+    Returns:
+        A function of the arguments, `cwd`, and variables of the environment.
+    """
+    from api.cli import main
+
+    def run(*arguments: object, cwd: Path, **environment: str) -> Done:
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(cwd)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                status = main([str(argument) for argument in arguments])
+        return Done(status, out.getvalue(), err.getvalue())
+
+    return run

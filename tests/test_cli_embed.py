@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,6 @@ from foundation.testing import TINY_TIMM, write_tiny_timm
 from slides.testing import write_slide
 from tiling import TileSpec, TileStore, tile
 
-ROOT = Path(__file__).resolve().parents[1]
 CANARY = "DOE_JOHN_19570312"
 ZOOMS = (1.0, 2.0)
 
@@ -29,25 +26,29 @@ def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_slide(tmp_path_factory.mktemp("slides") / f"{CANARY}.svs", size=(800, 600), mpp=1.0)
 
 
-def embed(slide: Path, out: Path, *more: str) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
-    zooms = [word for mpp in ZOOMS for word in ("--mpp", f"{mpp:g}")]
-    options = ["--encoder", "builtin", "--out", str(out), *zooms, *more, "--json"]
-    command = [sys.executable, "-m", "api.cli", "embed", str(slide), *options]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=out.parent, env=env, capture_output=True, text=True, check=False)
-    return json.loads(done.stdout), done
+@pytest.fixture(scope="module")
+def embed(command: Callable[..., Any]) -> Callable[..., tuple[dict[str, Any], Any]]:
+    """Embeds a slide at two zooms and gives the document and the command."""
+
+    def embed(slide: Path, out: Path, *more: str) -> tuple[dict[str, Any], Any]:
+        zooms = [word for mpp in ZOOMS for word in ("--mpp", f"{mpp:g}")]
+        options = ["--encoder", "builtin", "--out", out, *zooms, *more, "--json"]
+        done = command("embed", slide, *options, cwd=out.parent)
+        return json.loads(done.stdout), done
+
+    return embed
 
 
 @pytest.fixture(scope="module")
-def plain(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def plain(embed: Callable[..., Any], slide: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     document, done = embed(slide, tmp_path_factory.mktemp("plain"))
     assert done.returncode == 0, done.stderr
-    return document
+    return dict(document)
 
 
 @pytest.mark.parametrize("more", [(), ("--workers", "1")], ids=["here", "on a worker"])
 def test_one_pass_gives_the_same_features(
-    slide: Path, plain: dict[str, Any], tmp_path: Path, more: tuple[str, ...]
+    embed: Callable[..., Any], slide: Path, plain: dict[str, Any], tmp_path: Path, more: tuple[str, ...]
 ) -> None:
     document, done = embed(slide, tmp_path, "--one-pass", *more)
     assert (done.returncode, done.stderr) == (0, "")

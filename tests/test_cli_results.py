@@ -19,20 +19,18 @@ from foundation.testing import TINY_TIMM, write_tiny_timm
 from slides import Address
 from slides.testing import write_slide
 
-Run = Callable[..., "tuple[dict[str, Any], subprocess.CompletedProcess[str]]"]
+Run = Callable[..., tuple[dict[str, Any], Any]]
 ROOT = Path(__file__).resolve().parents[1]
 CANARY = "DOE_JOHN_19570312"
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(command: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs a command with --json and gives its document and itself."""
     folder = tmp_path_factory.mktemp("cwd")
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
 
-    def run(*arguments: object, **more: str) -> tuple[dict[str, Any], subprocess.CompletedProcess[str]]:
-        command = [sys.executable, "-m", "api.cli", *map(str, arguments), "--json"]
-        done = subprocess.run(command, cwd=folder, env=env | more, capture_output=True, text=True, check=False)
+    def run(*arguments: object, **more: str) -> tuple[dict[str, Any], Any]:
+        done = command(*arguments, "--json", cwd=folder, **more)
         return json.loads(done.stdout), done
 
     return run
@@ -50,10 +48,14 @@ def fine_slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scored(run: Run, slide: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+def scored(slide: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """A score by a process of its own, as its user has it."""
     out = tmp_path_factory.mktemp("results") / "one"
-    document, done = run("score", slide, "--biomarker", "demo-response", "--out", out)
+    options = ["--biomarker", "demo-response", "--out", str(out), "--json"]
+    call, env = [sys.executable, "-m", "api.cli", "score", str(slide), *options], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(call, cwd=out.parent, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
     assert done.stderr == "", "no progress bar, no warnings when nobody looks"
     assert CANARY not in done.stdout
     return document, out

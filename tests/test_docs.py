@@ -102,7 +102,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.parametrize("name", ["lab", "researcher", "tiles", "text"])
 def test_journey(name: str, tmp_path: Path) -> None:
-    write_slide(tmp_path / "slide.tiff", size=(3000, 2400))
+    write_slide(tmp_path / "slide.tiff", size=(2400, 2000))
     port = free_port()
     for block in journeys()[name]:
         assert execute(block, tmp_path, port).strip(), "a step that shows nothing teaches nothing"
