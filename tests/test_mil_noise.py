@@ -80,8 +80,8 @@ def test_flipped_labels_head_the_list_and_their_share_is_estimated() -> None:
     assert confidences == sorted(confidences)
     first = found.suspects[0]
     assert (first.given, first.likely) == (given[first.row], right[first.row])
-    assert "The other cases give its label 0.0" in first.reason
-    assert f"class {first.likely} 0.9" in first.reason
+    assert f"The other cases give its label, {'abc'[first.given]}, 0.0" in first.reason
+    assert f"and {'abc'[first.likely]} 0.9" in first.reason
 
 
 def test_only_members_that_decide_between_classes_are_suspected() -> None:

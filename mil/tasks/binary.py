@@ -37,6 +37,11 @@ class Binary(Decisions):
         return (f"column {self.column}",)
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """No and yes."""
+        return ("negative", "positive")
+
+    @property
     def outputs(self) -> int:
         """One logit."""
         return 1

@@ -26,6 +26,11 @@ class Decisions(Task):
     def names(self) -> tuple[str, ...]:
         """What each decision is about [L], for messages."""
 
+    @property
+    @abstractmethod
+    def answers(self) -> tuple[str, ...]:
+        """Names of the classes of a decision [K], for people."""
+
     @abstractmethod
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """What the logits say of each decision.

@@ -37,6 +37,11 @@ class Multiclass(Decisions):
         return (f"column {self.column}",)
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.classes
+
+    @property
     def outputs(self) -> int:
         """One logit a class."""
         return len(self.labels)

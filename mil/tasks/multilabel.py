@@ -46,6 +46,11 @@ class Multilabel(Decisions):
         return tuple(f"column {name}" for name in self.labels)
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """No and yes."""
+        return ("negative", "positive")
+
+    @property
     def outputs(self) -> int:
         """One logit a label."""
         return len(self.labels)

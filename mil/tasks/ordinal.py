@@ -44,6 +44,11 @@ class Ordinal(Decisions):
         return tuple(f"threshold {k + 1} of column {self.column}" for k in range(self.outputs))
 
     @property
+    def answers(self) -> tuple[str, ...]:
+        """Below and above a threshold."""
+        return ("not above", "above")
+
+    @property
     def outputs(self) -> int:
         """One logit a threshold, K - 1."""
         return len(self.grades) - 1

@@ -27,7 +27,7 @@ class Suspect:
     about: str
     """What was decided, such as the column."""
     given: int
-    """The class that the label says, from 0."""
+    """The class that the label says, from 0, in the order of the task's `answers`."""
     likely: int
     """The class that the other cases speak for."""
     confidence: float
@@ -70,7 +70,7 @@ def suspicious_labels(task: Task, targets: NDArray[np.float32], logits: NDArray[
         said = decisions.log_probabilities(torch.from_numpy(logits[:, part.logits])).exp().double().numpy()
         for place, about in enumerate(decisions.names):
             likely = confident_class(truth[:, place], said[:, place])
-            suspects += _suspects(about, truth[:, place], said[:, place], likely)
+            suspects += _suspects((about, decisions.answers), truth[:, place], said[:, place], likely)
             noise.append(noise_share(truth[:, place], likely, said.shape[2]))
     return Suspicion(tuple(sorted(suspects, key=lambda one: (one.confidence, one.row))), tuple(noise))
 
@@ -110,16 +110,17 @@ def noise_share(truth: NDArray[np.int64], likely: NDArray[np.int64], classes: in
 
 
 def _suspects(
-    about: str, truth: NDArray[np.int64], said: NDArray[np.float64], likely: NDArray[np.int64]
+    words: tuple[str, tuple[str, ...]], truth: NDArray[np.int64], said: NDArray[np.float64], likely: NDArray[np.int64]
 ) -> list[Suspect]:
+    about, answers = words
     found = []
     for row in np.flatnonzero((likely >= 0) & (likely != truth)).tolist():
         given, other = int(truth[row]), int(likely[row])
         own, theirs = float(said[row, given]), float(said[row, other])
         usual = float(said[truth == other, other].mean())
         reason = (
-            f"The other cases give its label {own:.2f} and class {other} {theirs:.2f}; "
-            f"cases that are labelled so reach {usual:.2f} in the mean."
+            f"The other cases give its label, {answers[given]}, {own:.2f} and {answers[other]} {theirs:.2f}; "
+            f"those that are labelled {answers[other]} reach {usual:.2f} in the mean."
         )
         found.append(Suspect(row, about, given, other, own, reason))
     return found
