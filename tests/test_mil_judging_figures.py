@@ -226,7 +226,7 @@ def test_values_agree_with_scipy_when_drawn_several_times(seed: int) -> None:
 
 
 def test_values_without_variance_have_no_correlation() -> None:
-    got = agreement_of_values(np.ones(4), np.array([1.0, 2, 3, 4]), np.ones((1, 4)))[0]
+    got = agreement_of_values(np.full(7, 0.1), np.arange(7.0) / 3, np.ones((1, 7)))[0]
     assert np.isnan(got).tolist() == [True, True, True, False]
 
 
