@@ -16,6 +16,8 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("oncoscope-data")
     """Folder of uploads, results and the default database; made on first use, readable by its owner alone."""
+    data: Path = Path("../shared/data")
+    """Folder of research data that experiments name by `root = "ONCOSCOPE_DATA"`."""
     database_url: str | None = None
     """SQLAlchemy address of the job database; None is a SQLite file in the data folder.
 

@@ -15,12 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from mil.errors import CheckpointError, HeadError
+from mil.errors import CheckpointError, ExperimentError, HeadError
 from mil.head import Head, build_head, settings_of
+from mil.strict import build
+from mil.tasks.read import read_task, task_table
 from mil.train import Fit, FitSpec
+from mil.training.spec import TrainSpec
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
-FORMAT = "oncoscope-head-1"
+PLAIN, TASKED = "oncoscope-head-1", "oncoscope-head-2"
+"""Formats: of the plain verb `fit`, whose task is yes or no; and with the task written down."""
 KEYS = {
     "format",
     "head",
@@ -33,6 +37,10 @@ KEYS = {
     "metrics",
     "weights_sha256",
     "digest",
+}
+FORMATS: dict[str, tuple[set[str], type[FitSpec | TrainSpec]]] = {
+    PLAIN: (KEYS, FitSpec),
+    TASKED: (KEYS | {"task"}, TrainSpec),
 }
 
 
@@ -48,7 +56,7 @@ def save_fit(fit: Fit, directory: Path) -> str:
     """
     weights = save({name: value.contiguous() for name, value in fit.head.state_dict().items()})
     record = {
-        "format": FORMAT,
+        "format": TASKED if fit.task else PLAIN,
         "head": fit.head_name,
         "in_dim": fit.head.in_dim,
         "out_dim": fit.head.out_dim,
@@ -59,7 +67,7 @@ def save_fit(fit: Fit, directory: Path) -> str:
         "metrics": fit.metrics,
         "weights_sha256": hashlib.sha256(weights).hexdigest(),
         "digest": fit.digest,
-    }
+    } | ({"task": task_table(fit.task)} if fit.task else {})
     directory.mkdir(parents=True, exist_ok=True)
     _replace(directory / WEIGHTS, weights)
     _replace(directory / RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
@@ -82,8 +90,11 @@ def load_fit(directory: Path) -> Fit:
         record, weights = json.loads((directory / RECORD).read_bytes()), (directory / WEIGHTS).read_bytes()
     except (OSError, ValueError) as error:
         raise CheckpointError("The saved head is missing or unreadable.") from error
-    _check_keys(record, KEYS)
-    if record["format"] != FORMAT or hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
+    name = record.get("format") if isinstance(record, dict) else None
+    if isinstance(record, dict) and name not in FORMATS:
+        raise CheckpointError("The saved head is of a format that this version does not know.")
+    _check_keys(record, FORMATS.get(str(name), (KEYS, FitSpec))[0])
+    if hashlib.sha256(weights).hexdigest() != record["weights_sha256"]:
         raise CheckpointError("The weights of the saved head are not those its record vouches for.")
     fit = _rebuild(record, weights)
     if fit.digest != record["digest"]:
@@ -92,19 +103,26 @@ def load_fit(directory: Path) -> Fit:
 
 
 def _rebuild(record: Mapping[str, Any], weights: bytes) -> Fit:
-    _check_keys(record["spec"], {field.name for field in fields(FitSpec)})
+    kind = FORMATS[record["format"]][1]
+    _check_keys(record["spec"], {field.name for field in fields(kind)})
     try:
         head = build_head(record["head"], record["in_dim"], record["out_dim"], record["settings"])
-        spec = FitSpec(**{
-            **record["spec"],
-            "settings": tuple((name, value) for name, value in record["spec"]["settings"]),
-        })
+        task = read_task(record["task"]) if "task" in record else None
         _load_weights(head, load(weights))
         mpp, metrics = tuple(float(zoom) for zoom in record["mpp"]), dict(record["metrics"])
-    except (HeadError, SafetensorError, TypeError, ValueError, AttributeError) as error:
+        fit = Fit(record["head"], head, _spec(kind, record["spec"]), record["encoder"], mpp, metrics, task)
+    except (HeadError, ExperimentError, SafetensorError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError("The saved head does not describe a head of ours.") from error
+    if task is not None and task.outputs != head.out_dim:
+        raise CheckpointError("The saved head has not as many logits as its task needs.")
     head.requires_grad_(requires_grad=False).eval()
-    return Fit(record["head"], head, spec, record["encoder"], mpp, metrics)
+    return fit
+
+
+def _spec(kind: type[FitSpec | TrainSpec], table: Mapping[str, Any]) -> FitSpec | TrainSpec:
+    if kind is TrainSpec:
+        return build(TrainSpec, table, "The spec of the saved head")
+    return FitSpec(**{**table, "settings": tuple((name, value) for name, value in table["settings"])})
 
 
 def _load_weights(head: Head, tensors: Mapping[str, Tensor]) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from mil.bag import Bag
 from mil.batch import collate, pin_threads
-from mil.errors import BagError
+from mil.cohort.cohort import Cohort
+from mil.errors import BagError, EmptyBagError
 from mil.train import Fit
 
 
@@ -53,7 +54,12 @@ def predict(fit: Fit, bag: Bag) -> Prediction:
 
     Returns:
         Probability, logit, and contribution and attention of each tile.
+
+    Raises:
+        BagError: The head gives several logits.
     """
+    if fit.head.out_dim != 1:
+        raise BagError("The head gives several logits, so there is no one probability.")
     require_fitting(fit, bag)
     pin_threads()
     output = fit.head(*collate([bag.features]), explain=True)
@@ -64,3 +70,31 @@ def predict(fit: Fit, bag: Bag) -> Prediction:
         contributions=None if output.contributions is None else output.contributions[0, :, 0].numpy(),
         attention=None if output.attention is None else output.attention[0].numpy(),
     )
+
+
+@torch.inference_mode()
+def predict_cohort(fit: Fit, cohort: Cohort) -> NDArray[np.float32]:
+    """Score cases one by one on all their tiles, so that no score depends on who else is in the cohort.
+
+    Args:
+        fit: Fresh or loaded.
+        cohort: Cases of the encoder and at the zooms the head was fitted to; one bag at a time is in memory.
+
+    Returns:
+        Logits float32 [cases, C].
+
+    Raises:
+        BagError: The bags are of another encoder, other zooms or another width.
+        EmptyBagError: A case has no tile; names its row.
+    """
+    source = cohort.source
+    if (source.encoder, source.mpp, source.width) != (fit.encoder, fit.mpp, fit.head.in_dim):
+        raise BagError("The bags were made by another encoder or at other zooms than the head was fitted to.")
+    pin_threads()
+    logits = np.zeros((len(cohort), fit.head.out_dim), np.float32)
+    for index, case in enumerate(cohort.cases):
+        features = cohort.features(index)
+        if not len(features):
+            raise EmptyBagError(f"The case of row {case.row} of the labels has no tile.")
+        logits[index] = fit.head(*collate([features])).logits[0].float().numpy()
+    return logits

@@ -1,23 +1,29 @@
-"""Fitting a head to labelled bags: seeded, on the CPU, the same bits each time."""
+"""Fitting a head to labelled bags in memory, yes or no: the simple verb, on the loop that trains everything."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from mil.bag import Bag
-from mil.batch import check_same, collate, labels_of, pin_threads
+from mil.batch import check_same, labels_of, pin_threads
 from mil.errors import LabelError
-from mil.head import Head, build_head, settings_of
+from mil.head import Head, Setting, build_head, settings_of
 from mil.metrics import roc_auc
+from mil.tasks.binary import Binary
+from mil.tasks.read import task_table
+from mil.tasks.task import Task
+from mil.training.loop import Cases, Loop
+from mil.training.memory import cohort_of
+from mil.training.objective import ObjectiveSpec, build_objective
+from mil.training.pooled import pool_cohort, standardise
+from mil.training.scoring import logits_in_batches
+from mil.training.spec import TrainSpec
 
 
 @dataclass(frozen=True)
@@ -46,8 +52,17 @@ class FitSpec:
     """Share of patients held out for early stopping when no validation bags are given."""
     seed: int = 0
     """Of weights, order, drawn tiles, dropout and split."""
-    settings: tuple[tuple[str, int | float], ...] = ()
+    settings: tuple[tuple[str, Setting], ...] = ()
     """Settings of the head that differ from its defaults, as (name, value)."""
+
+    @property
+    def training(self) -> TrainSpec:
+        """The same for the loop: a constant step and nothing that smooths, as this verb has always fitted."""
+        own = {name: getattr(self, name) for name in SHARED}
+        return TrainSpec(**own, schedule="constant", warm_up=0.0, clip=0.0, noise=0.0, ema=0.0)
+
+
+SHARED = ("epochs", "min_epochs", "patience", "batch", "tiles", "keep", "lr", "weight_decay", "validation")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +71,21 @@ class Fit:
 
     head_name: str
     head: Head
-    spec: FitSpec
+    spec: FitSpec | TrainSpec
     encoder: str = ""
     """The only encoder whose features it can read."""
     mpp: tuple[float, ...] = ()
     """The only zooms it can read, finest first, um/px."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Losses and figures on the training and validation bags; never on a test set."""
+    task: Task | None = None
+    """What the logits mean; None for the yes or no of `fit`."""
 
     @property
     def digest(self) -> str:
-        """Identity of what it computes: sha256 of its name, settings, inputs and weights, hex."""
-        identity = [self.head_name, settings_of(self.head), self.encoder, list(self.mpp)]
+        """Identity of what it computes: sha256 of its name, settings, inputs, task and weights, hex."""
+        identity: list[object] = [self.head_name, settings_of(self.head), self.encoder, list(self.mpp)]
+        identity += [task_table(self.task)] if self.task else []
         total = hashlib.sha256(json.dumps(identity, sort_keys=True).encode())
         for name, value in sorted(self.head.state_dict().items()):
             total.update(f"{name}{tuple(value.shape)}".encode())
@@ -96,14 +114,26 @@ def fit(
     first = check_same([*bags, *(validation or ())])
     labels_of(bags)
     train, held = (bags, validation) if validation else split(bags, spec)
+    learn, choose = _cases(train), _cases(held)
+    task = Binary()
+    weighing = ObjectiveSpec(imbalance="weights" if spec.class_weights else "none")
     pin_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(spec.seed)
         head = build_head(head_name, first.features.shape[1], settings=dict(spec.settings))
-        standardise(head, train)
-        metrics = _Trainer(head, train, held, spec).run()
+        standardise(head, pool_cohort(learn.cohort))
+        objective = build_objective(task, weighing, learn.targets)
+        loop = Loop(head, learn, choose, task=task, objective=objective, spec=spec.training, seed=spec.seed)
+        trained = loop.run()
     head.requires_grad_(requires_grad=False).eval()
+    scores = logits_in_batches(head, choose.cohort)[:, 0].numpy()
+    sizes = {"train_bags": len(train), "validation_bags": len(held)}
+    metrics = trained.metrics | {"validation_auroc": roc_auc(choose.targets[:, 0], scores)} | sizes
     return Fit(head_name, head, spec, first.encoder, first.mpp, metrics)
+
+
+def _cases(bags: Sequence[Bag]) -> Cases:
+    return Cases(cohort_of(bags), labels_of(bags)[:, None])
 
 
 def split(bags: Sequence[Bag], spec: FitSpec) -> tuple[list[Bag], list[Bag]]:
@@ -131,72 +161,3 @@ def split(bags: Sequence[Bag], spec: FitSpec) -> tuple[list[Bag], list[Bag]]:
         count = min(max(1, round(spec.validation * len(group))), len(group) - 1)
         held.update(str(owner) for owner in rng.permutation(group)[:count])
     return [bag for bag, owner in pairs if owner not in held], [bag for bag, owner in pairs if owner in held]
-
-
-def standardise(head: Head, bags: Sequence[Bag]) -> None:
-    """Set the head's buffers to the mean and deviation of the features, each bag counting alike.
-
-    Args:
-        head: Its `mean` and `scale` [D] are set; a constant feature keeps scale 1.
-        bags: Training bags.
-    """
-    mean = np.mean([bag.features.mean(axis=0, dtype=np.float64) for bag in bags], axis=0)
-    square = np.mean([((bag.features - mean) ** 2).mean(axis=0) for bag in bags], axis=0)
-    scale = np.where(square > 1e-12, np.sqrt(square), 1.0)
-    head.mean.copy_(torch.from_numpy(mean))
-    head.scale.copy_(torch.from_numpy(scale))
-
-
-class _Trainer:
-    """One fit under way."""
-
-    def __init__(self, head: Head, train: Sequence[Bag], held: Sequence[Bag], spec: FitSpec) -> None:
-        self.head, self.train, self.held, self.spec = head, train, held, spec
-        self.labels, self.held_labels = labels_of(train), labels_of(held)
-        self.rng = np.random.default_rng(spec.seed)
-        self.optimizer = torch.optim.AdamW(head.parameters(), lr=spec.lr, weight_decay=spec.weight_decay)
-        positives = float(self.labels.mean())
-        weight = (1 - positives) / positives if spec.class_weights else 1.0
-        self.loss = nn.BCEWithLogitsLoss(pos_weight=torch.tensor(weight))
-
-    def run(self) -> dict[str, float]:
-        best: dict[str, float] = {"validation_loss": float("inf"), "epoch": 0}
-        state = copy.deepcopy(self.head.state_dict())
-        for epoch in range(1, self.spec.epochs + 1):
-            trained = self.epoch()
-            figures = self.judge()
-            if figures["validation_loss"] < best["validation_loss"]:
-                best = {"epoch": epoch, "train_loss": trained, **figures}
-                state = copy.deepcopy(self.head.state_dict())
-            elif epoch >= self.spec.min_epochs and epoch - best["epoch"] >= self.spec.patience:
-                break
-        self.head.load_state_dict(state)
-        return {**best, "train_bags": len(self.train), "validation_bags": len(self.held)}
-
-    def epoch(self) -> float:
-        self.head.train()
-        losses = []
-        for rows in self.batches():
-            features, mask = collate([self.draw(self.train[row].features) for row in rows])
-            loss = self.loss(self.head(features, mask).logits[:, 0], torch.from_numpy(self.labels[rows]))
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            losses.append(float(loss.detach()))
-        return float(np.mean(losses))
-
-    def batches(self) -> Iterator[NDArray[np.int64]]:
-        order = self.rng.permutation(len(self.train))
-        yield from np.array_split(order, max(1, round(len(order) / self.spec.batch)))
-
-    def draw(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        least = min(max(1, round(self.spec.keep * len(features))), self.spec.tiles)
-        count = int(self.rng.integers(least, min(len(features), self.spec.tiles) + 1))
-        return features[self.rng.permutation(len(features))[:count]]
-
-    @torch.no_grad()
-    def judge(self) -> dict[str, float]:
-        self.head.eval()
-        logits = torch.cat([self.head(*collate([bag.features])).logits[:, 0] for bag in self.held])
-        loss: Tensor = self.loss(logits, torch.from_numpy(self.held_labels))
-        return {"validation_loss": float(loss), "validation_auroc": roc_auc(self.held_labels, logits.numpy())}

@@ -20,6 +20,7 @@ from foundation.errors import (
     UnknownEncoderError,
     UnsupportedEncoderError,
 )
+from mil.errors import CohortError, ExperimentError, FoldError, HeadError, LabelError
 from slides import BadMppError
 from tiling import NotAStoreError, SegmenterError, SpecError
 
@@ -27,8 +28,13 @@ WRONG: Final = (
     BadMppError,
     BadRequestError,
     CardError,
+    CohortError,
     ContractError,
+    ExperimentError,
+    FoldError,
+    HeadError,
     InterchangeError,
+    LabelError,
     LicenceError,
     ManifestError,
     NotAStoreError,

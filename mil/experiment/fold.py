@@ -1,0 +1,168 @@
+"""One fold of an experiment: pure functions from cases to a fitted head and what it says of cases it has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mil.batch import pin_threads
+from mil.cohort.cohort import Cohort
+from mil.experiment.baseline import Baseline, fit_baseline
+from mil.experiment.experiment import Experiment
+from mil.folds import FoldSpec, hold_out, make_folds
+from mil.head import build_head
+from mil.infer import predict_cohort
+from mil.tasks.task import Task
+from mil.train import Fit
+from mil.training.loop import Cases, Loop, Report
+from mil.training.objective import build_objective
+from mil.training.pooled import Pooled, pool_cohort, standardise
+
+INNER = 5
+"""Folds inside the training cases that choose the penalty of the linear model; fewer where a class has few patients."""
+
+FEW = 10
+"""Patients, of whom each of five folds and their parts would have one or none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Development:
+    """The cases that may be learnt from, read once for all folds."""
+
+    cohort: Cohort
+    targets: NDArray[np.float32]
+    """[cases, T]."""
+    task: Task
+    """Settled. Bins of time and scales are of all these cases, so that the logits of all folds mean the same."""
+    pooled: Pooled
+
+    @property
+    def patients(self) -> tuple[str, ...]:
+        """Of each case."""
+        return tuple(case.patient for case in self.cohort.cases)
+
+    @property
+    def centres(self) -> tuple[str, ...]:
+        """Of each case."""
+        return tuple(case.centre for case in self.cohort.cases)
+
+    @property
+    def strata(self) -> NDArray[np.int64]:
+        """Class, event or quantile of each case [cases], -1 where not known.
+
+        Of several labels or tasks at once, what few patients have counts as not known: it must not forbid folds.
+        """
+        strata = self.task.strata(self.targets)
+        if len(self.task.parts) == 1 and self.task.kind != "multilabel":
+            return strata
+        owners = {one: {self.patients[row] for row in np.flatnonzero(strata == one)} for one in set(strata.tolist())}
+        return np.where([len(owners[one]) < FEW for one in strata.tolist()], -1, strata)
+
+    def part(self, rows: NDArray[np.int64]) -> Development:
+        """Some of the cases.
+
+        Args:
+            rows: Which.
+
+        Returns:
+            In that order.
+        """
+        return Development(self.cohort.subset(rows), self.targets[rows], self.task, self.pooled.rows(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class FoldFit:
+    """What one fold and seed gave."""
+
+    fit: Fit
+    history: tuple[dict[str, float], ...]
+    """Losses of each epoch."""
+    rows: NDArray[np.int64]
+    """Cases that it was judged on."""
+    logits: NDArray[np.float32]
+    """Of these [rows, C]."""
+
+
+def prepare(experiment: Experiment) -> Development:
+    """Read what training may see: labelled, not sealed.
+
+    Args:
+        experiment: What is learnt.
+
+    Returns:
+        The cases; labels that cannot be learnt from end in a `LabelError`.
+    """
+    cohort = experiment.development(experiment.cohort())
+    targets = experiment.task.targets(cohort.table)
+    experiment.task.check(targets)
+    return Development(cohort, targets, experiment.task.fit_to(targets), pool_cohort(cohort))
+
+
+def fit_fold(
+    experiment: Experiment,
+    data: Development,
+    folds: NDArray[np.int64],
+    fold: int,
+    *,
+    seed: int = 0,
+    report: Report | None = None,
+) -> FoldFit:
+    """Fit one member: the head learns from the other folds, a part of which chooses the epoch, and is judged on this.
+
+    Args:
+        experiment: Head, training and objective are used.
+        data: The cases.
+        folds: Fold of each case [cases].
+        fold: Which of them is held out.
+        seed: Of everything that chance decides.
+        report: Told the validation loss of each epoch; may raise to end the fit.
+
+    Returns:
+        The same bits for the same arguments.
+    """
+    rest, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    known = data.part(rest)
+    held = hold_out(known.patients, known.centres, known.strata, experiment.training.validation, seed)
+    learn, choose = (known.part(np.flatnonzero(mine)) for mine in (~held, held))
+    pin_threads()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(np.random.SeedSequence([seed, fold]).generate_state(1)[0]))
+        source, task, spec = data.cohort.source, data.task, experiment.training
+        head = build_head(experiment.head, source.width, task.outputs, dict(experiment.settings))
+        standardise(head, learn.pooled)
+        objective = build_objective(task, experiment.objective, learn.targets)
+        parts = (Cases(part.cohort, part.targets) for part in (learn, choose))
+        loop = Loop(head, *parts, task=task, objective=objective, spec=spec, seed=seed)
+        trained = loop.run(report)
+    head.requires_grad_(requires_grad=False).eval()
+    metrics = trained.metrics | {"train_cases": len(learn.cohort), "validation_cases": len(choose.cohort)}
+    fit = Fit(experiment.head, head, spec, source.encoder, source.mpp, metrics, task)
+    return FoldFit(fit, trained.history, rows, predict_cohort(fit, data.cohort.subset(rows)))
+
+
+def fit_fold_baseline(
+    data: Development, folds: NDArray[np.int64], fold: int
+) -> tuple[Baseline, NDArray[np.int64], NDArray[np.float32]]:
+    """Fit the linear model of one fold to the same training cases, those that choose the head's epoch among them.
+
+    Args:
+        data: The cases.
+        folds: Fold of each case [cases].
+        fold: Which of them is held out.
+
+    Returns:
+        The model, the cases it was judged on, and their logits [rows, C].
+    """
+    rest, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+    known = data.part(rest)
+    each = [
+        len({known.patients[row] for row in np.flatnonzero(known.strata == one)}) for one in set(known.strata) - {-1}
+    ]
+    spec = FoldSpec(count=max(2, min(INNER, *each)))
+    inner = make_folds(known.patients, known.centres, known.strata, spec)[0]
+    pin_threads()
+    model = fit_baseline(data.task, known.pooled, known.targets, inner)
+    return model, rows, model.of(data.pooled.rows(rows))
