@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mil import Bag, BagError, EmptyBagError
-from mil.cohort import rows
+from mil.cohort import archive, rows
 from mil.cohort.bags_file import BagsFile
 from mil.cohort.write import write_bags
 from mil.errors import CohortError
@@ -54,9 +54,13 @@ def save(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
                 np.lib.format.write_array(member, array)
 
 
+@pytest.mark.parametrize("small", [0, archive.SMALL], ids=["large", "small"])
 @pytest.mark.parametrize("pack", [True, False])
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_what_is_written_is_read_back(tmp_path: Path, *, pack: bool, dtype: Literal["float16", "float32"]) -> None:
+def test_what_is_written_is_read_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, pack: bool, small: int, dtype: Literal["float16", "float32"]
+) -> None:
+    monkeypatch.setattr(rows, "SMALL", small)
     made = bags(encoder="e@1", mpp=(0.5, 2.0), label=1.0)
     write_bags(tmp_path / "b.npz", made, dtype, pack=pack)
     found = BagsFile(tmp_path / "b.npz")
@@ -97,6 +101,7 @@ def test_any_tiles_are_found_wherever_the_reads_are_cut(
     np.savez(path, features=np.arange(2000, dtype=np.float32).reshape(1000, 2), offsets=np.array([0, 1000]))
     monkeypatch.setattr(rows, "GAP", gap * 8)
     monkeypatch.setattr(rows, "PIECE", piece * 8)
+    monkeypatch.setattr(rows, "SMALL", 0)
     wanted = np.array(sorted(tiles), np.int64)
     np.testing.assert_array_equal(BagsFile(path).features(0, wanted)[:, 0], wanted * 2)
 
@@ -125,7 +130,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
         (Bag(str(n), np.ones((4000, 512), np.float32), np.zeros((4000, 2), np.int64)) for n in range(24)),
     )
     code = (
-        "import sys, resource; from pathlib import Path; from mil.cohort.bags_file import BagsFile\n"
+        "import sys, resource; from pathlib import Path; from mil.cohort import rows\n"
+        "from mil.cohort.bags_file import BagsFile; rows.SMALL = 0\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "begin = peak(); b = BagsFile(Path(sys.argv[1])); b.fingerprint\n"
         "for row in range(24): b.features(row)\n"
@@ -139,6 +145,23 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
 def test_columns_first_is_read_as_numpy_reads_it(tmp_path: Path) -> None:
     save(tmp_path / "b.npz", plain(features=np.asfortranarray(plain()["features"])))
     np.testing.assert_array_equal(BagsFile(tmp_path / "b.npz").features(1), plain()["features"][2:])
+
+
+def test_columns_first_is_refused_where_it_cannot_be_turned_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "b.npz", plain(features=np.ones((5, 40), np.float32, order="F")))
+    monkeypatch.setattr(archive, "SMALL", 700)
+    with pytest.raises(CohortError, match="features takes 800 bytes"):
+        BagsFile(tmp_path / "b.npz")
+
+
+def test_who_changes_what_was_read_does_not_change_what_is_read_next(tmp_path: Path) -> None:
+    save(tmp_path / "b.npz", plain())
+    found = BagsFile(tmp_path / "b.npz")
+    found.features(0)[:] = 9
+    found.features(0, np.array([1]))[:] = 9
+    assert found.features(0).tolist() == plain()["features"][:2].tolist()
 
 
 def test_what_the_file_does_not_say_is_empty(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from mil import Bag, EmptyBagError
+from mil.cohort import rows
 from mil.cohort.bags_file import BagsFile
 from mil.cohort.write import write_bags
 from mil.errors import CohortError, MilError
@@ -77,6 +78,8 @@ def zipped(path: Path, features: bytes, packing: int = zipfile.ZIP_STORED) -> Pa
     [
         npy("'<f4'", "(1000000000000, 1000000000000)"),
         npy("'<f4'", "(2, 2)") + bytes(8),
+        npy("'<f4'", "(1, 3)") + bytes(4),
+        npy("'<f4'", "(1, 1)") + bytes(8),
         npy("'<f4'", "(2, -2)") + bytes(16),
         npy("'<f4'", "(-2, -2)") + bytes(16),
         npy("'<f4'", "(" * 2000),
@@ -121,7 +124,10 @@ def test_a_place_that_is_not_a_local_header_is_refused(tmp_path: Path) -> None:
         BagsFile(path)
 
 
-def test_a_file_cut_off_after_it_was_opened_ends_typed_and_not_in_a_dead_process(tmp_path: Path) -> None:
+def test_a_file_cut_off_after_it_was_opened_ends_typed_and_not_in_a_dead_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "SMALL", 0)
     made = [Bag("s", np.ones((100, 2), np.float32), np.zeros((100, 2), np.int64))]
     write_bags(tmp_path / "b.npz", made)
     found = BagsFile(tmp_path / "b.npz")

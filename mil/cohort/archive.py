@@ -136,16 +136,16 @@ class Archive:
             member: What `member` found.
 
         Yields:
-            Bytes, at most `PIECE` at a time.
+            Bytes of whole numbers or texts, about `PIECE` at a time.
 
         Raises:
             CohortError: The array is cut off.
         """
-        left = member.nbytes
+        left, most = member.nbytes, max(1, PIECE // member.dtype.itemsize) * member.dtype.itemsize
         with damage_is_typed(), zipfile.ZipFile(self.path) as file, file.open(self._names[name]) as stream:
             stream.read(member.head)
             while left:
-                piece = stream.read(min(PIECE, left))
+                piece = stream.read(min(most, left))
                 if not piece:
                     raise CohortError(f"The array {name} of the file of bags is cut off.")
                 left -= len(piece)
@@ -165,12 +165,13 @@ class Archive:
         """
         return self.whole(name, self.member(name, kinds, dims))
 
-    def whole(self, name: str, member: Member) -> NDArray[Any]:
+    def whole(self, name: str, member: Member, dtype: np.dtype[Any] | None = None) -> NDArray[Any]:
         """Read an array that was found.
 
         Args:
             name: Which.
             member: What `member` found.
+            dtype: What it is converted to; its own type if None.
 
         Returns:
             The array, stored row by row.
@@ -182,7 +183,11 @@ class Archive:
             raise CohortError(
                 f"The array {name} takes {member.nbytes} bytes, too many to hold in memory; store features row by row."
             )
-        flat = np.frombuffer(b"".join(self.pieces(name, member)), member.dtype)
+        flat, end = np.empty(prod(member.shape), dtype or member.dtype), 0
+        for piece in self.pieces(name, member):
+            part = np.frombuffer(piece, member.dtype)
+            flat[end : end + len(part)] = part
+            end += len(part)
         return np.asarray(flat.reshape(member.shape, order="F" if member.by_column else "C"), order="C")
 
 

@@ -49,7 +49,8 @@ class BagsFile:
             if self._tables["coords"].shape != (count, 2):
                 raise CohortError(f"The array coords must have the shape ({count}, 2).")
         self._rows: dict[str, Rows] = {
-            name: open_rows(archive, name, member, scratch) for name, member in self._tables.items()
+            name: open_rows(archive, name, member, scratch, np.float32 if name == "features" else np.int64)
+            for name, member in self._tables.items()
         }
 
     @property
@@ -109,11 +110,11 @@ class BagsFile:
         """
         low, high = int(self._offsets[row]), int(self._offsets[row + 1])
         if tiles is None:
-            found = self._rows["features"].read(low, high).astype(np.float32)
+            found = self._rows["features"].read(low, high).astype(np.float32, copy=False)
         elif tiles.size and not 0 <= tiles[0] <= tiles[-1] < high - low:
             raise BagError(f"Slide {row} (counted from 0) has {high - low} tiles; others were asked for.")
         else:
-            found = self._rows["features"].take(low + tiles).astype(np.float32)
+            found = self._rows["features"].take(low + tiles).astype(np.float32, copy=False)
         if not np.isfinite(found).all():
             first = int(np.logical_not(np.isfinite(found).all(axis=1)).argmax())
             tile = first if tiles is None else int(tiles[first])
@@ -131,5 +132,5 @@ class BagsFile:
         """
         low, high = int(self._offsets[row]), int(self._offsets[row + 1])
         if "coords" in self._rows:
-            return self._rows["coords"].read(low, high).astype(np.int64)
+            return self._rows["coords"].read(low, high).astype(np.int64, copy=False)
         return np.stack([np.arange(high - low), np.zeros(high - low)], axis=1).astype(np.int64)

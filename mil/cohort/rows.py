@@ -1,10 +1,10 @@
 """Rows of one large array: read where they are, a few at a time, so that memory does not grow with the file.
 
-An array that is not packed is read in place with positioned reads. They beat a memory map here: pages of a map count as
-memory of the process, and a file that is cut off while it is mapped kills it.
+A small array is held in memory. A large one that is not packed is read in place with positioned reads. They beat a
+memory map here: pages of a map count as memory of the process, and a file that is cut off while it is mapped kills it.
 
-A packed array cannot be read in place. A small one is unpacked into memory; a large one is unpacked once, in pieces,
-into a scratch file without a name, which the system removes whatever happens to this process.
+A large packed array cannot be read in place: it is unpacked once, in pieces, into a scratch file without a name, which
+the system removes whatever happens to this process.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class HeldRows:
         self._table = table
 
     def read(self, low: int, high: int) -> NDArray[Any]:
-        """Rows low to high, without the last; a view.
+        """Rows low to high, without the last.
 
         Args:
             low: The first.
@@ -46,7 +46,7 @@ class HeldRows:
         Returns:
             [high - low, D].
         """
-        return self._table[low:high]
+        return self._table[low:high].copy()  # whoever changes it does not change the next reader's
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Some rows.
@@ -57,7 +57,7 @@ class HeldRows:
         Returns:
             [n, D].
         """
-        return self._table[rows]
+        return np.take(self._table, rows, axis=0)
 
 
 class FileRows:
@@ -117,7 +117,7 @@ class FileRows:
 Rows = HeldRows | FileRows
 
 
-def open_rows(archive: Archive, name: str, member: Member, scratch: Path | None) -> Rows:
+def open_rows(archive: Archive, name: str, member: Member, scratch: Path | None, held_as: type[np.generic]) -> Rows:
     """Make an array of a file readable in parts.
 
     Args:
@@ -125,12 +125,13 @@ def open_rows(archive: Archive, name: str, member: Member, scratch: Path | None)
         name: Which array.
         member: What it is, [rows, D].
         scratch: Folder for the scratch file of a large packed array; the system's own if None.
+        held_as: Type of rows that are held in memory: to convert them at each reading would take longest of all.
 
     Returns:
         Its rows.
     """
-    if member.by_column or (member.start is None and member.nbytes <= SMALL):
-        return HeldRows(archive.whole(name, member))
+    if member.by_column or member.nbytes <= SMALL:
+        return HeldRows(archive.whole(name, member, np.dtype(held_as)))
     if member.start is not None:
         return FileRows(os.open(archive.path, os.O_RDONLY), member.start, member)
     return FileRows(_unpack(archive.pieces(name, member), member.nbytes, scratch), 0, member)
