@@ -24,6 +24,9 @@ HEADS: dict[str, str] = {
     "clam_sb": "mil.heads.clam:ClamSbHead",
     "clam_mb": "mil.heads.clam:ClamMbHead",
     "dsmil": "mil.heads.dsmil:DsmilHead",
+    "transformer": "mil.heads.transformer:TransformerHead",
+    "ilra": "mil.heads.ilra:IlraHead",
+    "dtfd": "mil.heads.dtfd:DtfdHead",
     "instance_max": "mil.heads.instance_max:InstanceMaxHead",
     "noisy_or": "mil.heads.noisy_or:NoisyOrHead",
 }

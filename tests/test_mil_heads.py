@@ -89,6 +89,43 @@ class TestNoisyOrHeadOfOneConcept(HeadConformance):
     settings: Mapping[str, Setting] = {"concepts": 1, "tiles": 500.0}
 
 
+class TestTransformerHead(HeadConformance):
+    name = "transformer"
+
+
+class TestTransformerHeadOfThreeLayers(HeadConformance):
+    name = "transformer"
+    out_dim = 1
+    settings: Mapping[str, Setting] = {"layers": 3, "heads": 2, "hidden": 16}
+
+
+class TestTransformerHeadOnBagsLongerThanItsContext(HeadConformance):
+    name = "transformer"
+    settings: Mapping[str, Setting] = {"context": 3, "hidden": 16}
+    duplicate_invariant = False  # twice the tiles are dealt into twice the groups
+
+
+class TestIlraHead(HeadConformance):
+    name = "ilra"
+    settings: Mapping[str, Setting] = {"latents": 8}
+
+
+class TestDtfdHead(HeadConformance):
+    name = "dtfd"
+    settings: Mapping[str, Setting] = {"groups": 3}
+
+
+class TestDtfdHeadOfMoreGroupsThanTiles(HeadConformance):
+    name = "dtfd"
+    out_dim = 1
+    settings: Mapping[str, Setting] = {"groups": 20, "splits": 2, "inner": "dsmil"}
+
+
+class TestDtfdHeadAroundClam(HeadConformance):
+    name = "dtfd"
+    settings: Mapping[str, Setting] = {"groups": 2, "inner": "clam_sb"}
+
+
 @settings(max_examples=8)
 @given(sizes=st.lists(st.integers(1, 12), min_size=1, max_size=5), extra=st.integers(0, 6), seed=st.integers(0, 99))
 @pytest.mark.parametrize("name", sorted(HEADS))
