@@ -22,8 +22,8 @@ class InstanceMaxSettings(HeadSettings):
     """Settings of the maximum over tiles."""
 
     concepts: int = 16
-    """Things K that may be there or not; 1 is the textbook's. Only the best tile of each learns, so there are many, that
-    some begin near what matters."""
+    """Things K that may be there or not; 1 is the textbook's. Only the best tile of each learns, so there are many, for
+    some to begin near what matters."""
 
 
 class InstanceMaxHead(EmbeddedHead):
