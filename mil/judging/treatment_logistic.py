@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 STEPS: Final = 30
-EXTREME: Final = 15.0
-"""Largest believable coefficient of a standardised column: beyond it the classes are told apart without an error."""
+STRIDE: Final = 2.0
+"""Longest move of a coefficient in one step; where classes are told apart without an error it never ends."""
 
 
 def logistic(
@@ -35,11 +35,11 @@ def logistic(
         slope = (weights * (labels - chance)) @ design
         bend = ((weights * chance * (1 - chance)) @ products).reshape(-1, width, width)
         step = np.linalg.solve(bend + ridge, slope[:, :, None])[:, :, 0]
-        found = np.clip(found + np.clip(step, -2, 2), -2 * EXTREME, 2 * EXTREME)
+        found += np.clip(step, -STRIDE, STRIDE)
         moved = np.abs(step).max(axis=1)
         if (moved < 1e-8).all():
             break
-    bad = ~((moved < 1e-6) & (np.abs(found).max(axis=1) < EXTREME))
+    bad = ~(moved < 1e-6)
     covariance = np.asarray(np.linalg.inv(bend + ridge), np.float64)
     found[bad], covariance[bad] = np.nan, np.nan
     return found, covariance
@@ -55,4 +55,4 @@ def probabilities(coefficients: NDArray[np.float64], design: NDArray[np.float64]
     Returns:
         [W, n].
     """
-    return np.asarray(1 / (1 + np.exp(-coefficients @ design.T)))
+    return np.asarray(1 / (1 + np.exp(np.clip(-coefficients @ design.T, -500, 500))))
