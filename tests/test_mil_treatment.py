@@ -176,7 +176,7 @@ def test_trimmed_weights_let_no_case_decide() -> None:
     treated, outcome, sick, age = confounded()
     far = np.where(np.arange(COUNT) == 0, 400.0, age)
     cases = read_treated(treated, outcome, age, {"sick": sick * 1.0, "age": far}, None)
-    weights = weigh(np.ones((1, COUNT)), cases).weights[0]
+    weights = weigh(np.ones((1, COUNT)), cases)[0]
     assert (weights == weights.max()).sum() >= 12
 
 

@@ -11,12 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mil.judging.bootstrap import Resampling
 from mil.judging.survival_curves import risk_curves, tertiles
 from mil.judging.survival_figures import Work
 from mil.judging.survival_outcomes import Outcomes, read_outcomes
 from mil.judging.survival_predicted import Predicted, breslow, tabulated
-from mil.judging.survival_product_limit import censoring_steps, survival_steps
-from mil.judging.survival_resampling import weightings
 
 POINTS: Final = 20
 """Times of a grid of our own: enough for trapezia."""
@@ -55,30 +54,24 @@ def judge_survival(
         A JSON-able document. A figure has `value`, `interval` and `reason`: what does not exist is None and says why.
     """
     own = read_outcomes(times, events, risk)
-    base = own if train is None else read_outcomes(*train)
-    weights = weightings(patients, len(own), draws, seed)
-    work = _work(own, base, weights, draws)
-    predicted = _predicted(own, base if train else None, survival, grid)
+    training = None if train is None else read_outcomes(*train)
+    base = own if training is None else training
+    names = [str(row) for row in range(len(own))] if patients is None else patients
+    work = Work(own, training, Resampling.of(names, np.zeros(len(own), np.int64), count=draws, seed=seed))
+    predicted = _predicted(own, training, survival, grid)
     moments = _quantiles(base, (0.25, 0.5, 0.75)) if horizons is None else np.asarray(horizons, np.float64)
     return {
         "n": len(own),
-        "patients": len(own) if patients is None else len(set(patients)),
+        "patients": len(set(names)),
         "events": int(own.events.sum()),
         "followed_until": work.until,
-        "fixed_on": "these cases" if train is None else "training cases",
+        "fixed_on": "these cases" if training is None else "training cases",
         **work.ranking(),
         "auc": [work.auc(float(moment)) for moment in moments],
         "brier": work.brier(predicted, _grid(base, grid)),
         "calibration": [work.calibration(predicted, float(moment)) for moment in moments],
         "curves": risk_curves(own, tertiles(base.risk)),
     }
-
-
-def _work(own: Outcomes, base: Outcomes, weights: NDArray[np.float64], draws: int) -> Work:
-    """What all figures share; resampled where it comes of the cases judged, fixed where it comes of others."""
-    shared = weights if base is own else np.ones((1, len(base)))
-    until = min(own.followed_until, base.followed_until)
-    return Work(own, weights, draws, until, censoring_steps(shared, base), survival_steps(shared, base))
 
 
 def _predicted(

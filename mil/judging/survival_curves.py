@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mil.extra import library
+from mil.judging.figure import number
 from mil.judging.survival_outcomes import Outcomes
 
 GROUPS: Final = ("low", "middle", "high")
@@ -68,24 +69,12 @@ def _curve(name: str, outcomes: Outcomes, rows: NDArray[np.bool_]) -> dict[str, 
         "group": name,
         "n": int(rows.sum()),
         "events": int(outcomes.events[rows].sum()),
-        "median": known(fitter.median_survival_time_),
+        "median": number(fitter.median_survival_time_),
         "times": fitter.timeline.tolist(),
         "survival": fitter.survival_function_.iloc[:, 0].tolist(),
-        "lower": [known(end) for end in interval[:, 0]],
-        "upper": [known(end) for end in interval[:, 1]],
+        "lower": [number(end) for end in interval[:, 0]],
+        "upper": [number(end) for end in interval[:, 1]],
     }
-
-
-def known(value: float) -> float | None:
-    """For JSON, which has no NaN and no infinity.
-
-    Args:
-        value: Any number.
-
-    Returns:
-        It, or None where it is not finite.
-    """
-    return float(value) if np.isfinite(value) else None
 
 
 def kaplan_meier(times: NDArray[np.float64], events: NDArray[np.bool_]) -> Any:  # noqa: ANN401 - no types there

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mil.judging.bootstrap import Resampling, Statistic
+from mil.judging.figure import Json, figure
 from mil.judging.survival_brier import brier
-from mil.judging.survival_calibration import calibration_at
+from mil.judging.survival_calibration import groups_of_prediction
 from mil.judging.survival_concordance import concordance, dynamic_auc
 from mil.judging.survival_outcomes import Outcomes
 from mil.judging.survival_predicted import Predicted
-from mil.judging.survival_product_limit import Steps
-from mil.judging.survival_resampling import figure
+from mil.judging.survival_product_limit import Steps, censoring_steps, survival_steps
 
 NO_PAIR: Final = "no case had the event while another was watched longer"
 NO_CURVE: Final = "no survival was predicted, and there are no training cases to make it of"
@@ -27,30 +29,31 @@ class Work:
     """What the figures share."""
 
     outcomes: Outcomes
-    weights: NDArray[np.float64]
-    """As `weightings` gives them [W, n]."""
-    draws: int
-    until: float
-    """Last time that is judged."""
-    uncensored: Steps
-    """Probability G of not being censored."""
-    everyone: Steps
-    """Kaplan-Meier curve of the reference."""
+    training: Outcomes | None
+    """They fix the weights against censoring and the reference; where it is None, each resample makes its own."""
+    resampling: Resampling
 
-    def ranking(self) -> dict[str, object]:
+    @property
+    def until(self) -> float:
+        """Last time that is judged."""
+        own = self.outcomes.followed_until
+        return own if self.training is None else min(own, self.training.followed_until)
+
+    def ranking(self) -> dict[str, Json]:
         """Concordance over the whole of follow-up.
 
         Returns:
             `harrell_c` and `uno_c`.
         """
-        free = self.uncensored.before(self.outcomes.times)
-        harrell, uno = concordance(self.weights, self.outcomes, free, self.until)
-        return {
-            "harrell_c": figure(harrell, self.draws, NO_PAIR),
-            "uno_c": figure(uno, self.draws, f"{NO_PAIR}, before {TOO_LATE}"),
-        }
 
-    def auc(self, horizon: float) -> dict[str, object]:
+        def both(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            free = self._uncensored(weights).before(self.outcomes.times)
+            return np.stack(concordance(weights, self.outcomes, free, self.until), axis=1)
+
+        harrell, uno = self._judged(both, (NO_PAIR, f"{NO_PAIR}, before {TOO_LATE}"))
+        return {"harrell_c": harrell, "uno_c": uno}
+
+    def auc(self, horizon: float) -> Json:
         """Cumulative/dynamic AUC.
 
         Args:
@@ -60,12 +63,15 @@ class Work:
             A figure with its `time`.
         """
         if horizon >= self.until:
-            return {"time": horizon, **_none(TOO_LATE)}
-        free = self.uncensored.before(self.outcomes.times)
-        values = dynamic_auc(self.weights, self.outcomes, free, np.array([horizon]))[:, 0]
-        return {"time": horizon, **figure(values, self.draws, NOBODY)}
+            return {"time": horizon, **figure(np.nan, reason=TOO_LATE)}
 
-    def brier(self, predicted: Predicted | None, grid: NDArray[np.float64]) -> dict[str, object]:
+        def area(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            free = self._uncensored(weights).before(self.outcomes.times)
+            return dynamic_auc(weights, self.outcomes, free, np.array([horizon]))
+
+        return {"time": horizon, **self._judged(area, (NOBODY,))[0]}
+
+    def brier(self, predicted: Predicted | None, grid: NDArray[np.float64]) -> Json:
         """Brier scores over time and in one number.
 
         Args:
@@ -76,46 +82,65 @@ class Work:
             `times`, `score` and `reference` (lists), the figures `integrated` and `reference_integrated`, and `skill`,
             1 minus their ratio: above 0 is better than the Kaplan-Meier curve.
         """
-        times = grid[grid < self.until]
-        why = NO_CURVE if predicted is None else None if times.size else f"{TOO_LATE}, at any time of the grid"
-        if predicted is None or why is not None:
-            empty = dict.fromkeys(("integrated", "reference_integrated", "skill"), _none(str(why)))
-            return {"times": [], "score": [], "reference": [], **empty}
-        found = brier(
-            self.weights,
-            self.outcomes,
-            predicted(times),
-            times,
-            uncensored=self.uncensored,
-            everyone=self.everyone,
-        )
-        score, reference = found.integrated()
-        skill = np.divide(score, reference, out=np.full_like(score, np.nan), where=reference > 0)
-        return {
-            "times": times.tolist(),
-            "score": found.score[0].tolist(),
-            "reference": found.reference[0].tolist(),
-            "integrated": figure(score, self.draws, NOBODY),
-            "reference_integrated": figure(reference, self.draws, NOBODY),
-            "skill": figure(1 - skill, self.draws, "the reference makes no error"),
-        }
+        times, names = grid[grid < self.until], ("integrated", "reference_integrated", "skill")
+        if predicted is None or not times.size:
+            why = NO_CURVE if predicted is None else f"{TOO_LATE}, at any time of the grid"
+            return {"times": [], "score": [], "reference": [], **dict.fromkeys(names, figure(np.nan, reason=why))}
+        survival = predicted(times)
 
-    def calibration(self, predicted: Predicted | None, horizon: float) -> dict[str, object]:
-        """Predicted against observed risk.
+        def errors(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            steps = {"uncensored": self._uncensored(weights), "everyone": self._everyone(weights)}
+            found = brier(weights, self.outcomes, survival, times, **steps)
+            score, reference = found.integrated()
+            ratio = np.divide(score, reference, out=np.full_like(score, np.nan), where=reference > 0)
+            return np.column_stack([score, reference, 1 - ratio, found.score, found.reference])
+
+        whole = errors(np.ones((1, len(self.outcomes))))[0, 3:].reshape(2, -1)
+        judged = self._judged(lambda weights: errors(weights)[:, :3], (NOBODY, NOBODY, "the reference makes no error"))
+        curves = {"times": times.tolist(), "score": whole[0].tolist(), "reference": whole[1].tolist()}
+        return {**curves, **dict(zip(names, judged, strict=True))}
+
+    def calibration(self, predicted: Predicted | None, horizon: float) -> Json:
+        """Predicted against observed risk at one time.
 
         Args:
             predicted: The curves, if there are any.
             horizon: The time.
 
         Returns:
-            As `calibration_at` says; with only `time` and a figure without value where it cannot be.
+            `time`; the figures `expected` and `observed` (shares with the event by then) and `observed_to_expected` (1
+            is right, more is too hopeful); and `groups` of like prediction.
         """
         if predicted is None or horizon >= self.until:
             why = NO_CURVE if predicted is None else TOO_LATE
-            return {"time": horizon, "observed_to_expected": _none(why), "groups": []}
-        survival = predicted(np.array([horizon]))[:, 0]
-        return calibration_at(self.weights, self.outcomes, survival, horizon, self.draws)
+            return {"time": horizon, "observed_to_expected": figure(np.nan, reason=why), "groups": []}
+        at = np.array([horizon])
+        survival = predicted(at)[:, 0]
 
+        def shares(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            observed = 1 - survival_steps(weights, self.outcomes).at(at)[:, 0]
+            expected = weights @ (1 - survival) / weights.sum(axis=1)
+            ratio = np.divide(observed, expected, out=np.full_like(observed, np.nan), where=expected > 0)
+            return np.column_stack([expected, observed, ratio])
 
-def _none(reason: str) -> dict[str, object]:
-    return {"value": None, "interval": None, "reason": reason}
+        names = ("expected", "observed", "observed_to_expected")
+        judged = self._judged(shares, (NOBODY, NOBODY, "no event was expected"))
+        groups = groups_of_prediction(self.outcomes, survival, horizon)
+        return {"time": horizon, **dict(zip(names, judged, strict=True)), "groups": groups}
+
+    def _judged(self, statistic: Statistic, reasons: Sequence[str]) -> list[Json]:
+        """Figures with intervals, or with the reason why there is no value."""
+        found = self.resampling.intervals(statistic)
+        rows = zip(found.value.tolist(), *found.ends.tolist(), reasons, strict=True)
+        return [figure(value, low, high, "" if np.isfinite(value) else why) for value, low, high, why in rows]
+
+    def _uncensored(self, weights: NDArray[np.float64]) -> Steps:
+        """Probability G of not being censored."""
+        return censoring_steps(*self._base(weights))
+
+    def _everyone(self, weights: NDArray[np.float64]) -> Steps:
+        """Kaplan-Meier curve of the reference."""
+        return survival_steps(*self._base(weights))
+
+    def _base(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], Outcomes]:
+        return (weights, self.outcomes) if self.training is None else (np.ones((1, len(self.training))), self.training)

@@ -11,9 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mil.judging.survival_resampling import figure, weightings
+from mil.judging.bootstrap import Resampling
+from mil.judging.figure import figure
 from mil.judging.treatment_cases import Covariates, Treated, read_treated
-from mil.judging.treatment_effect import hazards, risks
+from mil.judging.treatment_effect import Weigh, hazards, risks
 from mil.judging.treatment_interaction import interaction
 from mil.judging.treatment_uplift import qini, qini_coefficient
 from mil.judging.treatment_weighting import NO_OVERLAP, balance, effective, weigh
@@ -54,41 +55,46 @@ def judge_treatment(
         A JSON-able document: `interaction`, `uplift`, `effect` (as it came, and weighted), `weighting` and `caveats`.
     """
     cases = read_treated(treated, outcome, score, covariates or {}, times)
-    plain = weightings(patients, len(cases), draws, seed)
-    weights = weigh(plain, cases).weights if cases.names else plain
+    names = [str(row) for row in range(len(cases))] if patients is None else patients
+    resampling = Resampling.of(names, cases.treated.astype(np.int64), count=draws, seed=seed)
+
+    def weighted(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return weigh(weights, cases) if cases.names else weights
+
     return {
         "n": len(cases),
         "treated": int(cases.treated.sum()),
         "outcomes": int(cases.outcome.sum()),
         "adjusted_for": list(cases.names),
         "interaction": interaction(cases),
-        "uplift": _uplift(weights, cases, draws),
+        "uplift": _uplift(cases, resampling, weighted),
         "effect": {
-            "crude": _effect(plain, cases, patients, draws),
-            "weighted": _effect(weights, cases, patients, draws),
+            "crude": _effect(cases, resampling, lambda weights: weights, names),
+            "weighted": _effect(cases, resampling, weighted, names),
         },
-        "weighting": _weighting(weights[0], cases),
+        "weighting": _weighting(weighted(np.ones((1, len(cases))))[0], cases),
         "caveats": list(CAVEATS),
     }
 
 
-def _effect(
-    weights: NDArray[np.float64], cases: Treated, patients: Sequence[str] | None, draws: int
-) -> dict[str, object]:
-    return risks(weights, cases, draws) if cases.times is None else hazards(weights[0], cases, patients)
+def _effect(cases: Treated, resampling: Resampling, weigh: Weigh, patients: Sequence[str]) -> dict[str, object]:
+    if cases.times is None:
+        return risks(cases, resampling, weigh)
+    return hazards(weigh(np.ones((1, len(cases))))[0], cases, patients)
 
 
-def _uplift(weights: NDArray[np.float64], cases: Treated, draws: int) -> dict[str, object]:
+def _uplift(cases: Treated, resampling: Resampling, weigh: Weigh) -> dict[str, object]:
     """The curve and its area; at most a hundred points are kept of the curve."""
     if cases.times is not None:
         reason = "uplift is counted in outcomes that are yes or no, not in follow-up"
-        return {"coefficient": {"value": None, "interval": None, "reason": reason}, "share": [], "gained": []}
-    share, gained = qini(weights, cases)
-    found = figure(qini_coefficient(share, gained), draws, NO_OVERLAP)
-    kept = np.unique(np.linspace(0, share.shape[1] - 1, 101).round().astype(int))
-    known = found["value"] is not None
-    curves = [curve[0, kept].tolist() if known else [] for curve in (share, gained)]
-    return {"coefficient": found, "share": curves[0], "gained": curves[1]}
+        return {"coefficient": figure(np.nan, reason=reason), "share": [], "gained": []}
+    found = resampling.intervals(lambda weights: qini_coefficient(*qini(weigh(weights), cases))[:, None])
+    value, (low, high) = float(found.value[0]), found.ends[:, 0].tolist()
+    coefficient = figure(value, low, high, "" if np.isfinite(value) else NO_OVERLAP)
+    curves = qini(weigh(np.ones((1, len(cases)))), cases)
+    kept = np.unique(np.linspace(0, curves[0].shape[1] - 1, 101).round().astype(int))
+    share, gained = (curve[0, kept].tolist() if np.isfinite(value) else [] for curve in curves)
+    return {"coefficient": coefficient, "share": share, "gained": gained}
 
 
 def _weighting(weights: NDArray[np.float64], cases: Treated) -> dict[str, object]:

@@ -3,41 +3,50 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mil.extra import library
-from mil.judging.survival_resampling import figure
+from mil.judging.bootstrap import Resampling
+from mil.judging.figure import figure
 from mil.judging.treatment_cases import Treated
 from mil.judging.treatment_evalue import e_value, risk_ratio_of_hazards
 
+Weigh = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+NO_WEIGHTS: Final = "the weights do not exist"
 NO_RATIO: Final = "in one arm nobody, or everybody that counts, had the outcome"
 NO_HAZARD: Final = "in one arm nobody had the event, or the weights do not exist"
 
 
-def risks(weights: NDArray[np.float64], cases: Treated, draws: int) -> dict[str, object]:
+def risks(cases: Treated, resampling: Resampling, weigh: Weigh) -> dict[str, object]:
     """Difference and ratio of the risks of an outcome that is yes or no.
 
     Args:
-        weights: Of the cases [W, n], resampled.
         cases: The cases.
-        draws: How many of the weightings are draws.
+        resampling: Of their patients.
+        weigh: From weights of cases [W, n] to weights of cases.
 
     Returns:
         The figures `risk_difference` and `risk_ratio`, and the `e_value` of the ratio.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        arms = [
-            (weights * (cases.outcome & arm)).sum(1) / (weights * arm).sum(1) for arm in (cases.treated, ~cases.treated)
-        ]
-        logs = np.log(arms[0] / arms[1])
-    return {
-        "risk_difference": figure(arms[0] - arms[1], draws, "the weights do not exist"),
-        **_ratio("risk_ratio", figure(logs, draws, NO_RATIO), None),
-    }
+
+    def both(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        own = weigh(weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            treated, not_treated = (
+                (own * (cases.outcome & arm)).sum(1) / (own * arm).sum(1) for arm in (cases.treated, ~cases.treated)
+            )
+            return np.column_stack([treated - not_treated, np.log(treated / not_treated)])
+
+    found = resampling.intervals(both)
+    difference, log = (
+        figure(value, low, high, "" if np.isfinite(value) else why)
+        for value, low, high, why in zip(found.value, *found.ends, (NO_WEIGHTS, NO_RATIO), strict=True)
+    )
+    return {"risk_difference": difference, **_ratio("risk_ratio", log, None)}
 
 
 def hazards(weights: NDArray[np.float64], cases: Treated, patients: Sequence[str] | None) -> dict[str, object]:
@@ -64,7 +73,7 @@ def hazards(weights: NDArray[np.float64], cases: Treated, patients: Sequence[str
                 .fit(frame, "time", "event", weights_col="weight", cluster_col="cluster", robust=True)
             )
     except (library("lifelines.exceptions").ConvergenceError, ValueError, TypeError, Warning):
-        return _ratio("hazard_ratio", {"value": None, "interval": None, "reason": NO_HAZARD}, share)
+        return _ratio("hazard_ratio", figure(np.nan, reason=NO_HAZARD), share)
     low, high = (float(end) for end in fitted.confidence_intervals_.to_numpy()[0])
     log = {"value": float(fitted.params_["treated"]), "interval": [low, high], "reason": None}
     return _ratio("hazard_ratio", log, share)

@@ -6,7 +6,6 @@ by no others.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -20,17 +19,7 @@ TRIM: Final = (1.0, 99.0)
 NO_OVERLAP: Final = "the covariates tell treated from untreated without an error, so that nobody can be compared"
 
 
-@dataclass(frozen=True, eq=False)
-class Weighting:
-    """Weights against confounding."""
-
-    weights: NDArray[np.float64]
-    """Given weights times the inverse of the chance of the treatment that was had [W, n]; NaN where there are none."""
-    chance: NDArray[np.float64]
-    """Chance of being treated, in the first weighting [n]."""
-
-
-def weigh(weights: NDArray[np.float64], cases: Treated) -> Weighting:
+def weigh(weights: NDArray[np.float64], cases: Treated) -> NDArray[np.float64]:
     """Fit the chance of treatment anew in each weighting.
 
     Args:
@@ -38,14 +27,14 @@ def weigh(weights: NDArray[np.float64], cases: Treated) -> Weighting:
         cases: The cases.
 
     Returns:
-        What each case then weighs.
+        These times the inverse of the chance of the treatment that was had [W, n]; NaN where there is no such fit.
     """
     design = np.column_stack([cases.covariates, np.ones(len(cases))])
     chance = probabilities(logistic(weights, design, cases.treated)[0], design)
     share = (weights * cases.treated).sum(1, keepdims=True) / weights.sum(1, keepdims=True)
     inverse = np.where(cases.treated, share / chance, (1 - share) / (1 - chance))
     low, high = np.percentile(inverse, TRIM, axis=1, keepdims=True)
-    return Weighting(weights * np.clip(inverse, low, high), chance[0])
+    return np.asarray(weights * np.clip(inverse, low, high), np.float64)
 
 
 def balance(cases: Treated, weights: NDArray[np.float64]) -> list[dict[str, object]]:
