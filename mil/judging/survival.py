@@ -55,11 +55,10 @@ def judge_survival(
     """
     own = read_outcomes(times, events, risk)
     training = None if train is None else read_outcomes(*train)
-    base = own if training is None else training
     names = [str(row) for row in range(len(own))] if patients is None else patients
     work = Work(own, training, Resampling.of(names, np.zeros(len(own), np.int64), count=draws, seed=seed))
     predicted = _predicted(own, training, survival, grid)
-    moments = _quantiles(base, (0.25, 0.5, 0.75)) if horizons is None else np.asarray(horizons, np.float64)
+    moments = _quantiles(work.base, (0.25, 0.5, 0.75)) if horizons is None else np.asarray(horizons, np.float64)
     return {
         "n": len(own),
         "patients": len(set(names)),
@@ -68,9 +67,9 @@ def judge_survival(
         "fixed_on": "these cases" if training is None else "training cases",
         **work.ranking(),
         "auc": [work.auc(float(moment)) for moment in moments],
-        "brier": work.brier(predicted, _grid(base, grid)),
+        "brier": work.brier(predicted, _grid(work.base, grid)),
         "calibration": [work.calibration(predicted, float(moment)) for moment in moments],
-        "curves": risk_curves(own, tertiles(base.risk)),
+        "curves": risk_curves(own, tertiles(work.base.risk)),
     }
 
 

@@ -34,10 +34,14 @@ class Work:
     resampling: Resampling
 
     @property
+    def base(self) -> Outcomes:
+        """The cases that fix what is fixed: those of training where there are any."""
+        return self.outcomes if self.training is None else self.training
+
+    @property
     def until(self) -> float:
         """Last time that is judged."""
-        own = self.outcomes.followed_until
-        return own if self.training is None else min(own, self.training.followed_until)
+        return min(self.outcomes.followed_until, self.base.followed_until)
 
     def ranking(self) -> dict[str, Json]:
         """Concordance over the whole of follow-up.
@@ -136,11 +140,12 @@ class Work:
 
     def _uncensored(self, weights: NDArray[np.float64]) -> Steps:
         """Probability G of not being censored."""
-        return censoring_steps(*self._base(weights))
+        return censoring_steps(self._fixing(weights), self.base)
 
     def _everyone(self, weights: NDArray[np.float64]) -> Steps:
         """Kaplan-Meier curve of the reference."""
-        return survival_steps(*self._base(weights))
+        return survival_steps(self._fixing(weights), self.base)
 
-    def _base(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], Outcomes]:
-        return (weights, self.outcomes) if self.training is None else (np.ones((1, len(self.training))), self.training)
+    def _fixing(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weights of the cases of `base`."""
+        return weights if self.training is None else np.ones((1, len(self.training)))
