@@ -152,6 +152,17 @@ def test_the_kept_weights_are_the_average_of_the_best_epoch() -> None:
     assert loop.judge() == pytest.approx(best["validation_loss"], abs=1e-6)
 
 
+def test_without_validation_the_last_epoch_is_kept() -> None:
+    loop = loop_of(replace(BRIEF, ema=0.0, patience=1, lr=10.0))  # a step at which the loss does not fall
+    loop.held = Cases(loop.held.cohort.subset([]), loop.held.targets[:0])
+    trained = loop.run(lambda *_: pytest.fail("there is nothing to tell"))
+    assert trained.metrics == trained.history[-1]
+    assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
+    assert all(
+        torch.equal(a, b) for a, b in zip(loop.head.parameters(), loop.average.average.parameters(), strict=True)
+    )
+
+
 def test_whoever_is_told_of_an_epoch_may_end_the_fit() -> None:
     told: list[tuple[int, float]] = []
 
@@ -199,7 +210,7 @@ def test_a_loss_that_is_no_number_is_refused() -> None:
         loop_of(replace(BRIEF, lr=1e30, clip=0.0)).run()
 
 
-@pytest.mark.parametrize("change", [{"epochs": 0}, {"keep": 1.5}, {"lr": -1.0}, {"ema": 1.0}, {"validation": 0.0}])
+@pytest.mark.parametrize("change", [{"epochs": 0}, {"keep": 1.5}, {"lr": -1.0}, {"ema": 1.0}, {"validation": 1.0}])
 def test_a_way_to_train_that_makes_no_sense_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(ExperimentError, match=next(iter(change))):
         TrainSpec(**change)  # type: ignore[arg-type]

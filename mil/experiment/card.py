@@ -38,7 +38,7 @@ All figures are out of fold: no case was judged by a model that had seen its pat
 
 ## Model
 Task: {task}. Head: `{head}` {settings}, {parameters} weights. {assumption} {additive}
-{members} members: one a fold and seed, each with the weights of the epoch of lowest validation loss.
+{members} members: one a fold and seed, each with the weights of the {kept}.
 Fingerprints: bags `{bags}`, labels `{labels}`.
 
 ## What it cannot do
@@ -81,6 +81,7 @@ def card(experiment: Experiment, about: Mapping[str, Any]) -> str:
         parameters=head["parameters"],
         assumption=_assumption(head),
         additive="What each tile adds sums to its score." if head["additive"] else "Its score is no sum over tiles.",
+        kept="epoch of lowest validation loss" if experiment.training.validation else "last epoch",
         members=len(experiment.seeds) * len(verdict["folds"]),
         bags=data["bags_fingerprint"],
         labels=data["labels_sha256"] or "in the bags",

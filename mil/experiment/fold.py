@@ -125,7 +125,10 @@ def fit_fold(
     """
     rest, rows = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
     known = data.part(rest)
-    held = hold_out(known.patients, known.centres, known.strata, experiment.training.validation, seed)
+    share = experiment.training.validation
+    held = (
+        hold_out(known.patients, known.centres, known.strata, share, seed) if share else np.zeros(len(rest), np.bool_)
+    )
     learn, choose = (known.part(np.flatnonzero(mine)) for mine in (~held, held))
     pin_threads()
     with torch.random.fork_rng(devices=[]):

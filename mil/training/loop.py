@@ -72,7 +72,7 @@ class Loop:
     Args:
         head: With the standardiser set; holds the kept weights after `run`.
         train: What is learnt from.
-        held: What chooses the epoch.
+        held: What chooses the epoch; may be empty.
         task: Which targets there are.
         objective: What is minimised.
         spec: How.
@@ -95,6 +95,8 @@ class Loop:
     def run(self, report: Report | None = None) -> Trained:
         """Train until the validation loss no longer falls, and keep the weights of its lowest epoch.
 
+        Without validation cases every epoch is trained, and the last one's weights are kept.
+
         Args:
             report: Told how it goes.
 
@@ -104,17 +106,21 @@ class Loop:
         Raises:
             LabelError: The loss is not a number: the targets or the step are out of all bounds.
         """
-        best: dict[str, float] = {"validation_loss": float("inf"), "epoch": 0}
+        watched = len(self.held.cohort) > 0
+        best, lowest = {"epoch": 0.0}, float("inf")
         history, state = [], copy.deepcopy(self.head.state_dict())
         for epoch in range(1, self.spec.epochs + 1):
-            figures = {"epoch": epoch, "train_loss": self.epoch(), "validation_loss": self.judge()}
-            if not np.isfinite([figures["train_loss"], figures["validation_loss"]]).all():
+            figures = {"epoch": float(epoch), "train_loss": self.epoch()}
+            if watched:
+                figures["validation_loss"] = self.judge()
+            if not np.isfinite(list(figures.values())).all():
                 raise LabelError(f"The loss of epoch {epoch} is not a number: the step or the targets are too large.")
             history.append(figures)
-            if report is not None:
+            if report is not None and watched:
                 report(epoch, figures["validation_loss"])
-            if figures["validation_loss"] < best["validation_loss"]:
-                best, state = figures, copy.deepcopy(self.average.average.state_dict())
+            if not watched or figures["validation_loss"] < lowest:
+                best, lowest = figures, figures.get("validation_loss", lowest)
+                state = copy.deepcopy(self.average.average.state_dict())
             elif epoch >= self.spec.min_epochs and epoch - best["epoch"] >= self.spec.patience:
                 break
         self.head.load_state_dict(state)

@@ -43,7 +43,7 @@ class TrainSpec:
     ema: float = 0.99
     """How much of the average of past weights is kept a step; 0 for no average (Polyak & Juditsky 1992)."""
     validation: float = 0.2
-    """Share of the patients of a training fold that choose the epoch and teach nothing."""
+    """Share of the patients of a training fold that choose the epoch and teach nothing; 0 keeps the last epoch."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -55,5 +55,5 @@ class TrainSpec:
             raise ExperimentError('"ema", "validation" and "warm_up" of [training] must be below 1.')
 
 
-MAY_BE_NOTHING = frozenset({"weight_decay", "warm_up", "clip", "noise", "ema", "min_epochs"})
+MAY_BE_NOTHING = frozenset({"weight_decay", "warm_up", "clip", "noise", "ema", "min_epochs", "validation"})
 SHARES = frozenset({"keep", "ema", "validation", "warm_up"})
