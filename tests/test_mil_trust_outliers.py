@@ -25,7 +25,7 @@ from mil.trust.outliers import Outliers
 from mil.trust.outliers_fit import fit_outliers
 from mil.trust.outliers_store import load_outliers, save_outliers
 from mil.trust.shrinkage import ledoit_wolf
-from mil.trust.streaming import pieces, sample_tiles
+from mil.trust.streaming import pieces, sample_tiles, slide_pieces
 
 WIDTH = 8
 
@@ -134,6 +134,12 @@ def test_sampling_reads_a_case_in_pieces(train: Cohort, tmp_path: Path, monkeypa
     assert cut.means == pytest.approx(np.stack([np.concatenate(features[i : i + 2]).mean(axis=0) for i in (0, 2, 4)]))
     assert max(len(part) for _, part in pieces(pairs, 0)) == 9
     assert len(sample_tiles(train, 10**6, 0).tiles) == train.sizes().sum()
+
+
+def test_a_slide_without_a_tile_is_refused(train: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BagsFile, "sizes", property(lambda _: np.zeros(120, np.int64)))
+    with pytest.raises(EmptyBagError, match="Slide 7 has no tile"):
+        list(slide_pieces(train.source, 7))
 
 
 def test_a_saved_fit_judges_the_same(fitted: Outliers, tmp_path: Path) -> None:

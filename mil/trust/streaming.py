@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mil.cohort.cohort import Cohort
+from mil.cohort.source import BagSource
 from mil.errors import EmptyBagError
 
 PIECE = 8192
@@ -27,6 +28,27 @@ class Sample:
     """Of each case, over all its tiles [cases, D]."""
 
 
+def slide_pieces(source: BagSource, row: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Read a slide from front to back.
+
+    Args:
+        source: Where it is.
+        row: Which slide.
+
+    Yields:
+        Index of the first tile of the piece, and its features [n, D].
+
+    Raises:
+        EmptyBagError: The slide has no tile; names its row.
+    """
+    size = int(source.sizes[row])
+    if not size:
+        raise EmptyBagError(f"Slide {row} has no tile.")
+    for start in range(0, size, PIECE):
+        tiles = None if size <= PIECE else np.arange(start, min(start + PIECE, size), dtype=np.int64)
+        yield start, source.features(row, tiles)
+
+
 def pieces(cohort: Cohort, case: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Read a case from front to back.
 
@@ -35,17 +57,13 @@ def pieces(cohort: Cohort, case: int) -> Iterator[tuple[int, NDArray[np.float32]
         case: Which.
 
     Yields:
-        Index of the first tile of the piece, and its features [n, D].
-
-    Raises:
-        EmptyBagError: The case has no tile; names its row.
+        Index of the first tile of the piece within the case, and its features [n, D].
     """
-    size = int(cohort.source.sizes[list(cohort.cases[case].slides)].sum())
-    if not size:
-        raise EmptyBagError(f"The case of row {cohort.cases[case].row} has no tile.")
-    for start in range(0, size, PIECE):
-        tiles = None if size <= PIECE else np.arange(start, min(start + PIECE, size), dtype=np.int64)
-        yield start, cohort.features(case, tiles)
+    before = 0
+    for slide in cohort.cases[case].slides:
+        for start, part in slide_pieces(cohort.source, slide):
+            yield before + start, part
+        before += int(cohort.source.sizes[slide])
 
 
 def sample_tiles(cohort: Cohort, total: int, seed: int) -> Sample:
