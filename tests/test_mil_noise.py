@@ -58,6 +58,8 @@ def test_the_confident_class_is_the_likeliest_of_those_that_are_reached() -> Non
     hesitant = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.52, 0.48], [0.5, 0.5]])
     assert confident_class(truth, hesitant).tolist() == [0, 0, 1, -1, -1]
     assert noise_share(truth, confident_class(truth, hesitant), 2) == 0
+    assert noise_share(np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1]), 2) == pytest.approx(0.25)
+    assert noise_share(np.array([0, 0, 0, 1]), np.array([0, 1, -1, 1]), 2) == pytest.approx(3 / 8)
 
 
 def test_a_class_without_cases_is_nobodys() -> None:

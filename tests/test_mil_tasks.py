@@ -277,6 +277,7 @@ CONTRADICTIONS: tuple[Callable[[], Task], ...] = (
     lambda: Multitask((Member("a", Binary()),)),
     lambda: Multitask((Member("a", Binary()), Member("a", Cox()))),
     lambda: Multitask((Member("a", Binary()), Member("b", Cox(), 0.0))),
+    lambda: Multitask((Member("a", Binary()), Member("b", ALL["multitask"]))),
 )
 
 

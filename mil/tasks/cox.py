@@ -38,7 +38,7 @@ class Cox(FollowUp):
         known = self.known(targets)
         risk, time = logits[:, 0].float(), torch.where(known, targets[:, 0], -1.0)
         event = known & (targets[:, 1] == 1)
-        at_risk = known & (time[None, :] >= time[:, None])  # [B, B]: j is at risk when i ends
+        at_risk = time[None, :] >= time[:, None]  # [B, B]: j is at risk when i ends; who is not known, never
         tied = event & (time[None, :] == time[:, None])  # [B, B]: j has its event when i ends
         own = torch.eye(len(time), dtype=torch.bool, device=time.device)
         whole = _log_sum(risk, at_risk | own)  # a row never is empty, so that no gradient is NaN

@@ -64,7 +64,7 @@ def region_loss(
     Returns:
         A scalar; 0 where no tile of the batch is annotated and no slide is negative.
     """
-    annotated = ~tiles.isnan().any(dim=2) & mask  # [B, N]
+    annotated = ~tiles.isnan().any(dim=2)  # [B, N]
     negative = _negative(task, bags)[:, None] & mask & ~annotated  # [B, N]
     total = features.new_zeros(())
     if not annotated.any() and not negative.any():
