@@ -43,9 +43,7 @@ class Cox(FollowUp):
         own = torch.eye(len(time), dtype=torch.bool, device=time.device)
         whole = _log_sum(risk, at_risk | own)  # a row never is empty, so that no gradient is NaN
         ties = _log_sum(risk, tied | own)
-        earlier = (tied & own.cumsum(dim=1).T.bool() & ~own).sum(
-            dim=1
-        )  # [B]: events of the same time before i in order
+        earlier = tied.tril(-1).sum(dim=1)  # [B]: events of the same time that stand before i
         count = tied.sum(dim=1).clamp(min=1)
         share = torch.where(event, earlier / count, 0.0)
         each = whole + torch.log1p(-share * (ties - whole).clamp(max=0.0).exp())
