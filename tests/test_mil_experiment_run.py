@@ -82,7 +82,6 @@ def test_a_run_holds_what_it_promises(finished: RunFolder) -> None:
         "run.json",
         "folds.csv",
         "predictions.csv",
-        "suspects.csv",
         "history.jsonl",
         "members",
         "baseline",

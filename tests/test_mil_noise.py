@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mil.errors import ExperimentError
-from mil.experiment.out_of_fold import OutOfFold
-from mil.experiment.suspects import suspects_of
 from mil.tasks.binary import Binary
 from mil.tasks.cox import Cox
 from mil.tasks.multiclass import Multiclass
@@ -96,19 +94,3 @@ def test_only_members_that_decide_between_classes_are_suspected() -> None:
     assert [(one.row, one.about, one.given, one.likely) for one in found.suspects] == [(2, "column msi", 0, 1)]
     with pytest.raises(ExperimentError, match="no classes"):
         suspicious_labels(Cox(), targets[:, :2], logits[:, :1])
-
-
-def test_a_run_lists_its_suspects_by_the_names_of_cases() -> None:
-    targets = np.array([[1], [0], [0], [1]], np.float32)
-    logits = np.array([[3], [-3], [4], [3]], np.float32)
-    names = ("a", "b", "c", "d")
-    found = OutOfFold(
-        names, names, names, np.zeros((1, 4), np.int64), targets, logits, logits, logits[None], logits[None]
-    )
-    header, *rows = suspects_of(Binary("msi"), found).splitlines()
-    assert header == "rank,case,about,confidence,reason"
-    assert [row.split(",")[:4] for row in rows] == [["1", "c", "column msi", "0.0180"]]
-    survival = OutOfFold(
-        names, names, names, np.zeros((1, 4), np.int64), np.ones((4, 2), np.float32), logits, logits, logits, logits
-    )
-    assert suspects_of(Cox(), survival).splitlines() == [header]

@@ -23,7 +23,6 @@ from mil.experiment.folder import BASELINE, CARD, EXPERIMENT, MEMBERS, PREDICTIO
 from mil.experiment.out_of_fold import OutOfFold, table_of
 from mil.experiment.pieces import Piece, do_piece, history, said, write_folds
 from mil.experiment.record import record
-from mil.experiment.suspects import SUSPECTS, suspects_of
 from mil.folds import make_folds
 from mil.head import build_head
 from mil.training.objective import build_objective
@@ -162,7 +161,6 @@ def _write(run: _Run, pieces: Sequence[Piece], found: OutOfFold, about: dict[str
     ]
     for name, content in {
         PREDICTIONS: table_of(found),
-        SUSPECTS: suspects_of(run.data.task, found),
         HISTORIES: "\n".join(lines) + "\n",
         RUN: json.dumps(about | names, indent=1, allow_nan=False) + "\n",
         ENVIRONMENT: json.dumps(environment(), indent=1) + "\n",
