@@ -18,7 +18,9 @@ from mil.metrics import roc_auc
 from mil.tasks.binary import Binary
 from mil.tasks.read import task_table
 from mil.tasks.task import Task
-from mil.training.loop import Cases, Loop
+from mil.training.drawing import Cases
+from mil.training.goal import Goal
+from mil.training.loop import Loop
 from mil.training.memory import cohort_of
 from mil.training.objective import ObjectiveSpec, build_objective
 from mil.training.pooled import pool_cohort, standardise
@@ -123,8 +125,7 @@ def fit(
         head = build_head(head_name, first.features.shape[1], settings=dict(spec.settings))
         standardise(head, pool_cohort(learn.cohort))
         objective = build_objective(task, weighing, learn.targets)
-        loop = Loop(head, learn, choose, task=task, objective=objective, spec=spec.training, seed=spec.seed)
-        trained = loop.run()
+        trained = Loop(head, learn, choose, Goal(task, objective, spec.training, spec.seed)).run()
     head.requires_grad_(requires_grad=False).eval()
     scores = logits_in_batches(head, choose.cohort)[:, 0].numpy()
     sizes = {"train_bags": len(train), "validation_bags": len(held)}

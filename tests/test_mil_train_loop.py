@@ -14,11 +14,16 @@ from mil import Bag, LabelError, build_head
 from mil.errors import ExperimentError
 from mil.tasks.binary import Binary
 from mil.tasks.cox import Cox
+from mil.tasks.task import Task
+from mil.training.coteaching import CoteachingSpec
+from mil.training.drawing import Batch, Cases
 from mil.training.ema import Ema
-from mil.training.loop import RISK_SET, Cases, Loop, enough
+from mil.training.goal import RISK_SET, Goal
+from mil.training.loop import Loop
 from mil.training.memory import cohort_of
 from mil.training.objective import ObjectiveSpec, build_objective
 from mil.training.pooled import pool_cohort, standardise
+from mil.training.regions import Marks
 from mil.training.sampling import Sampler
 from mil.training.schedule import step_size
 from mil.training.scoring import logits_in_batches
@@ -44,7 +49,7 @@ def loop_of(spec: TrainSpec = BRIEF, seed: int = 0) -> Loop:
     head = build_head("abmil", 6, settings={"hidden": 8})
     standardise(head, pool_cohort(train.cohort))
     objective = build_objective(Binary(), ObjectiveSpec(), train.targets)
-    return Loop(head, train, held, task=Binary(), objective=objective, spec=spec, seed=seed)
+    return Loop(head, train, held, Goal(Binary(), objective, spec, seed))
 
 
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=40), st.integers(1, 9), st.floats(0.1, 1), st.integers(0, 9))
@@ -138,7 +143,7 @@ def test_the_same_seed_gives_the_same_bits() -> None:
     runs = []
     for seed in (0, 0, 1):
         loop = loop_of(seed=seed)
-        runs.append((loop.run().history, [value.clone() for value in loop.head.state_dict().values()]))
+        runs.append((loop.run().history, [value.clone() for value in loop.student.head.state_dict().values()]))
     assert runs[0][0] == runs[1][0] != runs[2][0]
     assert all(torch.equal(a, b) for a, b in zip(runs[0][1], runs[1][1], strict=True))
 
@@ -148,7 +153,7 @@ def test_the_kept_weights_are_the_average_of_the_best_epoch() -> None:
     trained = loop.run()
     best = min(trained.history, key=lambda entry: entry["validation_loss"])
     assert trained.metrics == best
-    loop.average.average.load_state_dict(loop.head.state_dict())
+    loop.student.average.average.load_state_dict(loop.student.head.state_dict())
     assert loop.judge() == pytest.approx(best["validation_loss"], abs=1e-6)
 
 
@@ -159,7 +164,8 @@ def test_without_validation_the_last_epoch_is_kept() -> None:
     assert trained.metrics == trained.history[-1]
     assert [epoch["epoch"] for epoch in trained.history] == [1, 2, 3]
     assert all(
-        torch.equal(a, b) for a, b in zip(loop.head.parameters(), loop.average.average.parameters(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(loop.student.head.parameters(), loop.student.average.average.parameters(), strict=True)
     )
 
 
@@ -178,10 +184,10 @@ def test_whoever_is_told_of_an_epoch_may_end_the_fit() -> None:
 
 def test_noise_moves_features_by_its_share_of_their_deviation() -> None:
     rows, counts = np.arange(24), np.full(24, 3)
-    plain, mask = loop_of(replace(BRIEF, noise=0.0)).batch(rows, counts)
+    plain = loop_of(replace(BRIEF, noise=0.0)).drawer.batch(rows, counts)
     loop = loop_of(replace(BRIEF, noise=0.5))
-    noisy, _ = loop.batch(rows, counts)
-    moved = ((noisy - plain) / loop.head.scale)[mask]
+    noisy = loop.drawer.batch(rows, counts)
+    moved = ((noisy.features - plain.features) / loop.student.head.scale)[plain.mask]
     assert moved.std() == pytest.approx(0.5, rel=0.1)
     assert abs(float(moved.mean())) < 0.1
 
@@ -189,20 +195,24 @@ def test_noise_moves_features_by_its_share_of_their_deviation() -> None:
 def test_long_gradients_are_cut() -> None:
     loop = loop_of(replace(BRIEF, clip=1e-6))
     loop.step(np.arange(8), np.full(8, 3))
-    norms = [value.grad.norm() for value in loop.head.parameters() if value.grad is not None]
+    norms = [value.grad.norm() for value in loop.student.head.parameters() if value.grad is not None]
     assert float(torch.stack(norms).norm()) <= 1.001e-6
 
 
 def test_unknown_cases_teach_nothing_and_do_not_water_the_loss_down() -> None:
     loop = loop_of()
     logits, truth = torch.tensor([[2.0], [-1.0]]), torch.tensor([[1.0], [torch.nan]])
-    assert float(loop.bag_loss(truth, logits)) == pytest.approx(float(np.log1p(np.exp(-2.0))))
+    assert float(loop.student.bag_loss(truth, logits)) == pytest.approx(float(np.log1p(np.exp(-2.0))))
 
 
 def test_cox_regression_gets_batches_that_hold_risk_sets() -> None:
-    assert enough(Cox(), TrainSpec(batch=4)).batch == RISK_SET
-    assert enough(Cox(), TrainSpec(batch=200)).batch == 200
-    assert enough(Binary(), TrainSpec(batch=4)).batch == 4
+    def batch(task: Task, size: int) -> int:
+        objective = build_objective(task, ObjectiveSpec(), np.ones((4, task.width), np.float32))
+        return Goal(task, objective, TrainSpec(batch=size)).enough.batch
+
+    assert batch(Cox(), 4) == RISK_SET
+    assert batch(Cox(), 200) == 200
+    assert batch(Binary(), 4) == 4
 
 
 def test_a_loss_that_is_no_number_is_refused() -> None:
@@ -214,3 +224,47 @@ def test_a_loss_that_is_no_number_is_refused() -> None:
 def test_a_way_to_train_that_makes_no_sense_is_refused(change: dict[str, float]) -> None:
     with pytest.raises(ExperimentError, match=next(iter(change))):
         TrainSpec(**change)  # type: ignore[arg-type]
+
+
+def test_co_teaching_leaves_wrong_labels_out() -> None:
+    rng = np.random.default_rng(0)
+    train, held = cases(120, 1, 15, 30), cases(40, 2)
+    wrong = rng.random(120) < 0.25
+    noisy = replace(train, targets=np.where(wrong[:, None], 1 - train.targets, train.targets))
+    spec = TrainSpec(epochs=25, min_epochs=25, batch=24, lr=3e-2, ema=0.0, noise=0.0)
+    torch.manual_seed(0)
+    heads = [build_head("mean", 6, settings={"hidden": 8}) for _ in range(2)]
+    for head in heads:
+        standardise(head, pool_cohort(train.cohort))
+    objective = build_objective(Binary(), ObjectiveSpec(), noisy.targets)
+    loop = Loop(heads[0], noisy, held, Goal(Binary(), objective, spec, 0, CoteachingSpec(0.25, 3)), heads[1])
+    learnt: list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]] = []
+    first = loop.student.learn
+
+    def watch(batch: Batch, lr: float) -> float:
+        learnt.append(batch.features[batch.mask].numpy())
+        return first(batch, lr)
+
+    loop.student.learn = watch  # type: ignore[method-assign]
+    loop.run()
+    shown = {row.tobytes() for part in learnt[-loop.drawer.sampler.steps :] for row in part}
+    seen = np.array([any(tile.tobytes() in shown for tile in train.cohort.features(row)) for row in range(120)])
+    assert seen[wrong].mean() < 0.4
+    assert seen[~wrong].mean() > 0.8
+
+
+def test_annotated_tiles_are_drawn_and_learnt() -> None:
+    train, held = cases(24, 1, 8, 12), cases(12, 2)
+    marks = tuple(Marks(np.array([0, 1]), np.ones((2, 1), np.float32)) if row == 3 else None for row in range(24))
+    torch.manual_seed(0)
+    head = build_head("abmil", 6, settings={"hidden": 8})
+    objective = build_objective(Binary(), ObjectiveSpec(), train.targets)
+    loop = Loop(head, replace(train, marks=marks), held, Goal(Binary(), objective, BRIEF))
+    batch = loop.drawer.batch(np.array([2, 3]), np.array([6, 8]))
+    assert batch.tiles is not None
+    assert batch.tiles.shape == (*batch.mask.shape, 1)
+    assert batch.tiles[0].isnan().all()
+    assert (batch.tiles[1] == 1).sum() == 2
+    head.eval()
+    alone, together = loop.student.loss(replace(batch, tiles=None)), loop.student.loss(batch)
+    assert float(together.detach()) > float(alone.detach())

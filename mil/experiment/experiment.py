@@ -18,7 +18,9 @@ from mil.experiment.sealed import SealedSpec, sealed_cases
 from mil.folds import FoldSpec
 from mil.head import Setting
 from mil.tasks.task import Task
+from mil.training.coteaching import CoteachingSpec
 from mil.training.objective import ObjectiveSpec
+from mil.training.regions import RegionSpec
 from mil.training.spec import TrainSpec
 
 
@@ -80,6 +82,9 @@ class Experiment:
     """Settings of the head that differ from its defaults."""
     training: TrainSpec = field(default_factory=TrainSpec)
     objective: ObjectiveSpec = field(default_factory=ObjectiveSpec)
+    coteaching: CoteachingSpec = field(default_factory=CoteachingSpec)
+    regions: RegionSpec = field(default_factory=RegionSpec)
+    """Its file is below the same folder."""
     folds: FoldSpec = field(default_factory=FoldSpec)
     seeds: tuple[int, ...] = (0,)
     """One member of a fold each."""

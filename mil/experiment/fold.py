@@ -17,9 +17,12 @@ from mil.head import build_head
 from mil.infer import predict_cohort
 from mil.tasks.task import Task
 from mil.train import Fit
-from mil.training.loop import Cases, Loop, Report
+from mil.training.drawing import Cases
+from mil.training.goal import Goal
+from mil.training.loop import Loop, Report
 from mil.training.objective import build_objective
 from mil.training.pooled import Pooled, pool_cohort, standardise
+from mil.training.regions import join_regions, read_regions
 
 INNER = 5
 """Folds inside the training cases that choose the penalty of the linear model; fewer where a class has few patients."""
@@ -131,19 +134,32 @@ def fit_fold(
     )
     learn, choose = (known.part(np.flatnonzero(mine)) for mine in (~held, held))
     pin_threads()
+    source, task, spec = data.cohort.source, data.task, experiment.training
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence([seed, fold]).generate_state(1)[0]))
-        source, task, spec = data.cohort.source, data.task, experiment.training
-        head = build_head(experiment.head, source.width, task.outputs, dict(experiment.settings))
-        standardise(head, learn.pooled)
+        heads = [
+            build_head(experiment.head, source.width, task.outputs, dict(experiment.settings))
+            for _ in range(2 if experiment.coteaching.noise else 1)
+        ]
+        for one in heads:
+            standardise(one, learn.pooled)
+        head, *twin = heads
         objective = build_objective(task, experiment.objective, learn.targets)
-        parts = (Cases(part.cohort, part.targets) for part in (learn, choose))
-        loop = Loop(head, *parts, task=task, objective=objective, spec=spec, seed=seed)
-        trained = loop.run(report)
+        goal = Goal(task, objective, spec, seed, experiment.coteaching, experiment.regions)
+        trained = Loop(head, _cases(experiment, learn), Cases(choose.cohort, choose.targets), goal, *twin).run(report)
     head.requires_grad_(requires_grad=False).eval()
     metrics = trained.metrics | {"train_cases": len(learn.cohort), "validation_cases": len(choose.cohort)}
     fit = Fit(experiment.head, head, spec, source.encoder, source.mpp, metrics, task)
     return FoldFit(fit, trained.history, rows, predict_cohort(fit, data.cohort.subset(rows)))
+
+
+def _cases(experiment: Experiment, data: Development) -> Cases:
+    """The cases with their annotated tiles, if a table of regions is given."""
+    spec = experiment.regions
+    if not spec.file:
+        return Cases(data.cohort, data.targets)
+    regions = read_regions(experiment.place / spec.file)
+    return Cases(data.cohort, data.targets, join_regions(regions, data.cohort, data.task, spec.tile))
 
 
 def fit_fold_baseline(

@@ -14,20 +14,24 @@ from mil.experiment.sealed import SealedSpec
 from mil.folds import FoldSpec
 from mil.strict import build
 from mil.tasks.read import read_task
+from mil.training.coteaching import CoteachingSpec
 from mil.training.objective import ObjectiveSpec
+from mil.training.regions import RegionSpec
 from mil.training.spec import TrainSpec
 
 SHARED: Final = "ONCOSCOPE_DATA"
 """The root that stands for the folder of data of the settings."""
 NEEDED: Final = ("experiment", "data", "task", "head")
-KNOWN: Final = (*NEEDED, "training", "objective", "folds", "test", "trust")
 PARTS: Final[Mapping[str, type]] = {
     "training": TrainSpec,
     "objective": ObjectiveSpec,
+    "coteaching": CoteachingSpec,
+    "regions": RegionSpec,
     "folds": FoldSpec,
     "test": SealedSpec,
     "trust": TrustSpec,
 }
+KNOWN: Final = (*NEEDED, *PARTS)
 LARGEST: Final = 1 << 20
 """Bytes of a TOML."""
 

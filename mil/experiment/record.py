@@ -46,6 +46,8 @@ def record(experiment: Experiment, data: Development, verdict: Verdict, head: He
         "data": _data(experiment, data),
         "training": asdict(experiment.training),
         "objective": asdict(experiment.objective),
+        "coteaching": asdict(experiment.coteaching),
+        "regions": asdict(experiment.regions),
         "folds": asdict(experiment.folds),
         "seeds": list(experiment.seeds),
         "sealed": experiment.test is not None,

@@ -4,38 +4,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mil.batch import collate
-from mil.cohort.cohort import Cohort
 from mil.errors import LabelError
 from mil.head import Head
-from mil.tasks.cox import Cox
-from mil.tasks.task import Task
-from mil.training.ema import Ema
-from mil.training.objective import Objective
-from mil.training.sampling import Sampler
+from mil.training.coteaching import exchange, kept_share
+from mil.training.drawing import Cases, Drawer
+from mil.training.goal import Goal
 from mil.training.schedule import step_size
 from mil.training.scoring import logits_in_batches
-from mil.training.spec import TrainSpec
+from mil.training.student import Student
 
 Report = Callable[[int, float], None]
 """Told each epoch and its validation loss; may raise to end the fit."""
-
-
-@dataclass(frozen=True, eq=False)
-class Cases:
-    """Cases and what is to be learnt of them."""
-
-    cohort: Cohort
-    targets: NDArray[np.float32]
-    """[cases, T]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,24 +33,6 @@ class Trained:
     """Losses of every epoch."""
 
 
-RISK_SET = 64
-"""Least cases a step of Cox regression, which compares the cases of a batch: of 64 some ten die first of a few left."""
-
-
-def enough(task: Task, spec: TrainSpec) -> TrainSpec:
-    """See that a batch is large enough to teach anything.
-
-    Args:
-        task: What is learnt.
-        spec: How.
-
-    Returns:
-        The same, with a larger batch where the task needs it.
-    """
-    compares = any(isinstance(part.task, Cox) for part in task.parts)
-    return replace(spec, batch=max(spec.batch, RISK_SET)) if compares else spec
-
-
 class Loop:
     """One fit under way.
 
@@ -73,23 +40,15 @@ class Loop:
         head: With the standardiser set; holds the kept weights after `run`.
         train: What is learnt from.
         held: What chooses the epoch; may be empty.
-        task: Which targets there are.
-        objective: What is minimised.
-        spec: How.
-        seed: Of order, drawn tiles and noise.
+        goal: What is minimised, and how.
+        twin: Another head that is taught beside it and chooses what it learns, where labels are noisy.
     """
 
-    def __init__(
-        self, head: Head, train: Cases, held: Cases, *, task: Task, objective: Objective, spec: TrainSpec, seed: int
-    ) -> None:
-        self.head, self.train, self.held = head, train, held
-        self.task, self.objective, self.spec = task, objective, enough(task, spec)
-        self.rng = np.random.default_rng(seed)
-        self.noise = torch.Generator().manual_seed(seed)
-        self.sampler = Sampler(train.cohort.sizes(), self.spec, self.rng, objective.draw)
-        self.parameters = [*head.parameters(), *objective.parameters()]
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=spec.lr, weight_decay=spec.weight_decay)
-        self.average = Ema(head, spec.ema)
+    def __init__(self, head: Head, train: Cases, held: Cases, goal: Goal, twin: Head | None = None) -> None:
+        self.held, self.goal, self.spec = held, goal, goal.enough
+        self.student = Student(head, goal, goal.objective)
+        self.twin = None if twin is None else Student(twin, goal, copy.deepcopy(goal.objective))
+        self.drawer = Drawer(train, goal, head.scale)
         self.steps = 0
 
     def run(self, report: Report | None = None) -> Trained:
@@ -108,9 +67,9 @@ class Loop:
         """
         watched = len(self.held.cohort) > 0
         best, lowest = {"epoch": 0.0}, float("inf")
-        history, state = [], copy.deepcopy(self.head.state_dict())
+        history, state = [], copy.deepcopy(self.student.head.state_dict())
         for epoch in range(1, self.spec.epochs + 1):
-            figures = {"epoch": float(epoch), "train_loss": self.epoch()}
+            figures = {"epoch": float(epoch), "train_loss": self.epoch(epoch)}
             if watched:
                 figures["validation_loss"] = self.judge()
             if not np.isfinite(list(figures.values())).all():
@@ -120,74 +79,46 @@ class Loop:
                 report(epoch, figures["validation_loss"])
             if not watched or figures["validation_loss"] < lowest:
                 best, lowest = figures, figures.get("validation_loss", lowest)
-                state = copy.deepcopy(self.average.average.state_dict())
+                state = copy.deepcopy(self.student.average.average.state_dict())
             elif epoch >= self.spec.min_epochs and epoch - best["epoch"] >= self.spec.patience:
                 break
-        self.head.load_state_dict(state)
+        self.student.head.load_state_dict(state)
         return Trained(best, tuple(history))
 
-    def epoch(self) -> float:
+    def epoch(self, number: int) -> float:
         """Learn from every case once.
 
-        Returns:
-            The mean loss.
-        """
-        self.head.train()
-        losses = [self.step(rows, counts) for rows, counts in self.sampler.epoch()]
-        return float(np.mean(losses))
+        Args:
+            number: From 1.
 
-    def step(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> float:
+        Returns:
+            The mean loss of the head.
+        """
+        for student in (self.student, self.twin):
+            if student is not None:
+                student.head.train()
+        return float(np.mean([self.step(rows, counts, number) for rows, counts in self.drawer.sampler.epoch()]))
+
+    def step(self, rows: NDArray[np.int64], counts: NDArray[np.int64], epoch: int = 1) -> float:
         """Learn from one batch.
 
         Args:
             rows: Cases [B].
             counts: Tiles to draw of each [B].
+            epoch: From 1.
 
         Returns:
-            The loss.
+            The loss of the head.
         """
-        targets = torch.from_numpy(self.train.targets[rows])
-        features, mask = self.batch(rows, counts)
-        loss = self.head.objective(features, mask, partial(self.bag_loss, targets), self.task.one_hot(targets))
-        for group in self.optimizer.param_groups:
-            group["lr"] = step_size(self.spec, self.steps, self.spec.epochs * self.sampler.steps)
-        self.optimizer.zero_grad()
-        loss.backward()
-        if self.spec.clip:
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.clip)
-        self.optimizer.step()
-        self.average.step()
+        batch = self.drawer.batch(rows, counts)
+        lr = step_size(self.spec, self.steps, self.spec.epochs * self.drawer.sampler.steps)
         self.steps += 1
-        return float(loss.detach())
-
-    def batch(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Read the drawn tiles.
-
-        Args:
-            rows: Cases [B].
-            counts: Tiles to draw of each [B].
-
-        Returns:
-            Features [B, N, D] with noise, and mask [B, N].
-        """
-        drawn = zip(rows.tolist(), counts.tolist(), strict=True)
-        features, mask = collate([self.train.cohort.features(row, self.sampler.tiles(row, n)) for row, n in drawn])
-        if self.spec.noise:
-            spread = torch.empty_like(features).normal_(0, self.spec.noise, generator=self.noise)
-            features = torch.addcmul(features, spread, self.head.scale)
-        return features, mask
-
-    def bag_loss(self, targets: Tensor, logits: Tensor) -> Tensor:
-        """Mean loss of the cases that say anything.
-
-        Args:
-            targets: [B, T].
-            logits: [B, C].
-
-        Returns:
-            A scalar.
-        """
-        return self.objective.losses(logits, targets).sum() / self.task.known(targets).sum().clamp(min=1)
+        if self.twin is None:
+            return self.student.learn(batch, lr)
+        share, known = kept_share(self.goal.coteaching, epoch), self.goal.task.known(batch.targets)
+        mine, other = exchange(self.student.losses(batch), self.twin.losses(batch), known, share)
+        self.twin.learn(batch.rows(other), lr)
+        return self.student.learn(batch.rows(mine), lr)
 
     @torch.no_grad()
     def judge(self) -> float:
@@ -196,5 +127,5 @@ class Loop:
         Returns:
             The mean.
         """
-        logits = logits_in_batches(self.average.average, self.held.cohort)
-        return float(self.bag_loss(torch.from_numpy(self.held.targets), logits))
+        logits = logits_in_batches(self.student.average.average, self.held.cohort)
+        return float(self.student.bag_loss(torch.from_numpy(self.held.targets), logits))
