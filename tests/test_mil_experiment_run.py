@@ -87,6 +87,9 @@ def test_a_run_holds_what_it_promises(finished: RunFolder) -> None:
         "baseline",
         "card.md",
         "environment.json",
+        "trust.json",
+        "suspects.csv",
+        "outliers",
     }
     assert (len(finished.members), len(finished.baseline)) == (3, 3)
     assert finished.record["verdict"]["figure"] == "AUROC"
@@ -118,6 +121,18 @@ def test_no_case_is_judged_by_a_member_that_saw_its_patient(finished: RunFolder,
     np.testing.assert_array_equal(found.logits, every[own, np.arange(len(own))])
     np.testing.assert_allclose(found.baseline_logits, linear[own, np.arange(len(own))], rtol=1e-5)
     assert not np.allclose(found.logits, every[(own + 1) % 3, np.arange(len(own))])
+
+
+def test_a_run_knows_what_its_scores_may_be_believed(finished: RunFolder, experiment: Experiment) -> None:
+    found = finished.out_of_fold()
+    assert finished.outliers is not None
+    for model, logits in (("head", found.logits), ("baseline", found.baseline_logits)):
+        trust = finished.trust("head" if model == "head" else "baseline")
+        assert trust is not None
+        assert np.nanmean(np.abs(trust.apply(logits).probabilities - found.targets)) < 0.5
+    assert finished.outliers.judge([experiment.cohort().features(0)]).distance > 0
+    lines = (finished.path / "suspects.csv").read_text().splitlines()
+    assert len(lines) == 1 + finished.record["suspects"]
 
 
 def test_the_same_experiment_in_the_same_folder_is_not_run_again(finished: RunFolder, experiment: Experiment) -> None:

@@ -41,6 +41,9 @@ Task: {task}. Head: `{head}` {settings}, {parameters} weights. {assumption} {add
 {members} members: one a fold and seed, each with the weights of the {kept}.
 Fingerprints: bags `{bags}`, labels `{labels}`.
 
+## What a score may be believed
+Calibration and sets: {trust}. Unlike slides: {outliers}. {suspects}
+
 ## What it cannot do
 It has seen no other centre, scanner, stain or encoder than those above, and says nothing about them until it is judged
 there (`oncoscope evaluate`). Its scores are not calibrated beyond these cases. Where folds are not by centre, a score
@@ -83,6 +86,11 @@ def card(experiment: Experiment, about: Mapping[str, Any]) -> str:
         additive="What each tile adds sums to its score." if head["additive"] else "Its score is no sum over tiles.",
         kept="epoch of lowest validation loss" if experiment.training.validation else "last epoch",
         members=len(experiment.seeds) * len(verdict["folds"]),
+        trust=_fitted(
+            about["trust"], f"in `trust.json`, sets that miss the truth in {experiment.trust.alpha:.0%} of cases"
+        ),
+        outliers=_fitted(about["outliers"], "known by `outliers/`"),
+        suspects=_suspects(about),
         bags=data["bags_fingerprint"],
         labels=data["labels_sha256"] or "in the bags",
         **{key: data[key] for key in ("cases", "unit", "patients", "centres", "tiles", "width")},
@@ -99,6 +107,17 @@ def _assumption(head: Mapping[str, Any]) -> str:
     if head["respects_mil_assumption"]:
         return "It respects the multiple-instance assumption: one more tile can only raise its score."
     return "It does not respect the multiple-instance assumption: it may take the absence of something as evidence."
+
+
+def _fitted(state: str, where: str) -> str:
+    return where if state == "fitted" else f"none, because {state[:1].lower()}{state[1:].rstrip('.')}"
+
+
+def _suspects(about: Mapping[str, Any]) -> str:
+    if about["suspects"] is None:
+        return ""
+    noise = ", ".join(f"{share:.0%}" for share in about["label_noise"])
+    return f"{about['suspects']} labels look wrong (`suspects.csv`, most suspicious first; estimated share {noise})."
 
 
 def _sealed(about: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,16 @@ from mil.infer import predict_cohort
 from mil.tasks.read import read_task
 from mil.tasks.task import Task
 from mil.train import Fit
+from mil.trust.outliers import Outliers
+from mil.trust.outliers_store import load_outliers
+from mil.trust.trust import Trust
 from tiling.commit import MANIFEST, read_manifest, verify_manifest
 from tiling.errors import TilingError
 
 FORMAT: Final = "oncoscope-run-1"
 EXPERIMENT, RUN, PREDICTIONS, CARD = "experiment.toml", "run.json", "predictions.csv", "card.md"
 MEMBERS, BASELINE = "members", "baseline"
+TRUST, OUTLIERS = "trust.json", "outliers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +85,25 @@ class RunFolder:
     def baseline(self) -> tuple[Baseline, ...]:
         """The linear models, one a fold."""
         return tuple(Baseline.load(self.path / BASELINE / name) for name in self.record["baseline"])
+
+    def trust(self, model: Literal["head", "baseline"] = "head") -> Trust | None:
+        """Calibration and sets, fitted to what the model said out of fold.
+
+        Args:
+            model: The members, or the linear models.
+
+        Returns:
+            The trust; None where it could not be fitted.
+        """
+        if not (self.path / TRUST).is_file():
+            return None
+        table = json.loads((self.path / TRUST).read_bytes())
+        return Trust.from_table(table[model], self.task)
+
+    @cached_property
+    def outliers(self) -> Outliers | None:
+        """What tiles and slides of training look like; None where it could not be fitted."""
+        return load_outliers(self.path / OUTLIERS) if (self.path / OUTLIERS).is_dir() else None
 
     def out_of_fold(self) -> OutOfFold:
         """What was said about each case of training by members that had not seen its patient.

@@ -18,6 +18,7 @@ from mil.experiment.card import card
 from mil.experiment.compare import compare
 from mil.experiment.environment import environment
 from mil.experiment.experiment import Experiment
+from mil.experiment.findings import write_findings
 from mil.experiment.fold import Development, prepare
 from mil.experiment.folder import BASELINE, CARD, EXPERIMENT, MEMBERS, PREDICTIONS, RUN, RunFolder
 from mil.experiment.out_of_fold import OutOfFold, table_of
@@ -104,7 +105,8 @@ def _run(run: _Run, pool: Pool | None, progress: Counts) -> None:
             progress(done, len(pieces))
     found = _gather(data, folds, pieces)
     verdict = compare(data.task, found)
-    _write(run, pieces, found, record(experiment, data, verdict, head))
+    extras = write_findings(experiment, data, found, run.draft)
+    _write(run, pieces, found, record(experiment, data, verdict, head) | extras)
     commit(run.draft, run.out, run.about)
 
 
