@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import chi2
 from torch import nn
 
 from mil.batch import collate
@@ -32,6 +33,7 @@ def test_shares_of_positives_are_found_without_labels(share: float) -> None:
     found = prior_shift(chances, np.array([0.5, 0.5]))
     assert found.after[1] == pytest.approx(share, abs=0.03)
     assert found.converged
+    assert found.p == pytest.approx(chi2.sf(found.statistic, 1))
     assert found.shifted
     adjusted = found.adjust(chances)
     assert adjusted.sum(axis=1) == pytest.approx(np.ones(3000))

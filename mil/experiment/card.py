@@ -42,7 +42,10 @@ Task: {task}. Head: `{head}` {settings}, {parameters} weights. {assumption} {add
 Fingerprints: bags `{bags}`, labels `{labels}`.
 
 ## What a score may be believed
-Calibration and sets: {trust}. Unlike slides: {outliers}. {suspects}
+{trust}
+- Unlike slides: {outliers}.
+
+{suspects}
 
 ## What it cannot do
 It has seen no other centre, scanner, stain or encoder than those above, and says nothing about them until it is judged
@@ -86,9 +89,7 @@ def card(experiment: Experiment, about: Mapping[str, Any]) -> str:
         additive="What each tile adds sums to its score." if head["additive"] else "Its score is no sum over tiles.",
         kept="epoch of lowest validation loss" if experiment.training.validation else "last epoch",
         members=len(experiment.seeds) * len(verdict["folds"]),
-        trust=_fitted(
-            about["trust"], f"in `trust.json`, sets that miss the truth in {experiment.trust.alpha:.0%} of cases"
-        ),
+        trust="\n".join(f"- Of the {name}: {said}" for name, own in about["trust"].items() for said in own["said"]),
         outliers=_fitted(about["outliers"], "known by `outliers/`"),
         suspects=_suspects(about),
         bags=data["bags_fingerprint"],

@@ -15,7 +15,7 @@ from mil.experiment.folder import OUTLIERS, TRUST
 from mil.experiment.out_of_fold import OutOfFold
 from mil.tasks.decisions import Decisions
 from mil.training.suspicion import suspicious_labels
-from mil.trust.fit import fit_trust
+from mil.trust.belief import believe
 from mil.trust.outliers_fit import fit_outliers
 from mil.trust.outliers_store import save_outliers
 
@@ -33,7 +33,7 @@ def write_findings(experiment: Experiment, data: Development, found: OutOfFold, 
         folder: Of the run while it is built.
 
     Returns:
-        What could not be fitted and why, and how many labels are suspicious, for `run.json`.
+        What may be believed of both models, what could not be fitted and why, and how many labels are suspicious.
     """
     return {
         "trust": _trust(experiment, data, found, folder),
@@ -42,17 +42,16 @@ def write_findings(experiment: Experiment, data: Development, found: OutOfFold, 
     }
 
 
-def _trust(experiment: Experiment, data: Development, found: OutOfFold, folder: Path) -> str:
-    """Of the head and of the linear model, since either may be what is used."""
-    tables = {}
+def _trust(experiment: Experiment, data: Development, found: OutOfFold, folder: Path) -> dict[str, Any]:
+    """Of the head and of the linear model, since either may be what is used: what is said of each, and how it held."""
+    tables, about = {}, {}
     for name, logits in (("head", found.logits), ("baseline", found.baseline_logits)):
-        try:
-            trust = fit_trust(data.task, logits, found.targets, found.patients, experiment.trust.alpha)
-        except CalibrationError as error:
-            return str(error)
-        tables[name] = trust.to_table()
+        own = believe(data.task, logits, found.targets, found.patients, experiment.trust.alpha)
+        about[name] = {"said": list(own.said), "coverage": own.coverage}
+        if own.trust is not None:
+            tables[name] = own.trust.to_table()
     (folder / TRUST).write_text(json.dumps(tables, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return "fitted"
+    return about
 
 
 def _outliers(data: Development, folder: Path) -> str:

@@ -95,10 +95,8 @@ class RunFolder:
         Returns:
             The trust; None where it could not be fitted.
         """
-        if not (self.path / TRUST).is_file():
-            return None
         table = json.loads((self.path / TRUST).read_bytes())
-        return Trust.from_table(table[model], self.task)
+        return Trust.from_table(table[model], self.task) if model in table else None
 
     @cached_property
     def outliers(self) -> Outliers | None:

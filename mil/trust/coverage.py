@@ -87,7 +87,7 @@ def interval_coverage(ends: NDArray[np.float64], truth: NDArray[np.float64], pat
         patients: One a case.
 
     Returns:
-        `patients`, `coverage`, `interval` (Wilson's) and `width` (median).
+        `patients`, `coverage`, `interval` (Wilson's) and `width` (median; None where without end).
 
     Raises:
         CalibrationError: No value is known.
@@ -100,4 +100,9 @@ def interval_coverage(ends: NDArray[np.float64], truth: NDArray[np.float64], pat
     hit = (ends[rows, 0] <= truth[rows]) & (truth[rows] <= ends[rows, 1])
     part, count = float((weight * hit).sum() / weight.sum()), int(people.max()) + 1
     width = float(np.median(ends[rows, 1] - ends[rows, 0]))
-    return {"patients": count, "coverage": part, "interval": list(wilson(part, count)), "width": width}
+    return {
+        "patients": count,
+        "coverage": part,
+        "interval": list(wilson(part, count)),
+        "width": width if np.isfinite(width) else None,
+    }

@@ -75,5 +75,5 @@ def prior_shift(chances: NDArray[np.float64], before: NDArray[np.float64]) -> Pr
         converged = bool(np.abs(new - share).max() < SETTLED)
         share, rounds = new, rounds + 1
     statistic = max(2.0 * float(np.log((chances * (share / before)).sum(axis=1)).sum()), 0.0)
-    p = float(library("scipy.stats").chi2.sf(statistic, len(before) - 1))
+    p = float(library("scipy.special").gammaincc((len(before) - 1) / 2, statistic / 2))  # tail of chi squared
     return PriorShift(tuple(before.tolist()), tuple(share.tolist()), rounds, converged, statistic, p)
