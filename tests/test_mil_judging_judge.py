@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from mil.errors import MetricError
 from mil.judging.cases import Asked, Cases
 from mil.judging.compare import across_folds, by_fold, compare
-from mil.judging.judge import judge
+from mil.judging.judge import judge, scores_of
 from mil.judging.subgroups import quarters
+from mil.judging.threshold import cross_fitted
 from mil.metrics import roc_auc
 from mil.tasks.binary import Binary
 from mil.tasks.cox import Cox
@@ -42,8 +43,9 @@ def logits(task: Task, seed: int = 0) -> NDArray[np.float32]:
 
 def judged(task: Task, targets: NDArray[np.float32], **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as judge takes them
     found = logits(task)
-    scores = task.scores(found) if isinstance(task, Multitask) else task.score(found)
-    document = judge(task, targets, task.probabilities(found), scores, PATIENTS, **{"asked": QUICK, **more})
+    document = judge(
+        task, targets, task.probabilities(found), scores_of(task, found), PATIENTS, **{"asked": QUICK, **more}
+    )
     assert json.loads(json.dumps(document, allow_nan=False)) == document
     return document
 
@@ -124,6 +126,8 @@ def test_groups_are_judged_and_small_ones_named() -> None:
     assert found["gap"] == pytest.approx(abs(areas["A"] - areas["B"]))
     assert by_name["A"]["p_holm"] == pytest.approx(min(1, 2 * by_name["A"]["p"]), abs=0.05)
     sensitivity = found["equal_opportunity"]["sensitivity"]
+    said, _ = cross_fitted("youden", cases().targets[:, 0], cases().scores, PATIENTS, FOLDS)
+    assert sensitivity["A"] == pytest.approx(said[:24][TRUTH[:24, 0] == 1].mean())
     assert found["equal_opportunity"]["gap"] == pytest.approx(abs(sensitivity["A"] - sensitivity["B"]))
 
 
@@ -205,7 +209,10 @@ def test_a_model_differs_from_itself_by_nothing_and_from_a_worse_one_by_somethin
 def test_comparisons_of_several_labels_are_corrected_for_their_number() -> None:
     task = Multilabel(labels=("a", "b"))
     targets = np.concatenate([TRUTH, TRUTH], axis=1).astype(float)
-    one, other = (Cases(targets, task.probabilities(logits(task, seed)), np.zeros(N), PATIENTS) for seed in (0, 1))
+    one, other = (
+        Cases(targets, task.probabilities(logits(task, seed)), scores_of(task, logits(task, seed)), PATIENTS)
+        for seed in (0, 1)
+    )
     found = compare(task, one, other, QUICK)
     raw = sorted(part["p"] for part in found.values())
     assert min(part["p_holm"] for part in found.values()) == pytest.approx(min(1, 2 * raw[0]))

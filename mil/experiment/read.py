@@ -31,8 +31,7 @@ PARTS: Final[Mapping[str, type]] = {
     "test": SealedSpec,
     "trust": TrustSpec,
 }
-KNOWN: Final = (*NEEDED, *PARTS, "tune")
-"""Tables; `[tune]` is read by `mil.tuning.plan` and changes nothing of a run."""
+KNOWN: Final = (*NEEDED, *PARTS)
 LARGEST: Final = 1 << 20
 """Bytes of a TOML."""
 

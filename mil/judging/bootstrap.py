@@ -91,6 +91,17 @@ class Resampling:
         step = max(1, BLOCK // max(1, len(self.cluster)))
         return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
+    def drawn(self, statistic: Statistic) -> NDArray[np.float64]:
+        """Figures of every resample.
+
+        Args:
+            statistic: What is judged.
+
+        Returns:
+            [B, F].
+        """
+        return np.concatenate([statistic(weights) for weights in self.draws()])
+
     def intervals(self, statistic: Statistic) -> Estimate:
         """Figures with bias-corrected, accelerated intervals.
 
@@ -101,7 +112,7 @@ class Resampling:
             The figures on all cases, with their ends.
         """
         value = statistic(np.ones((1, len(self.cluster))))[0]
-        drawn = np.concatenate([statistic(weights) for weights in self.draws()])
+        drawn = self.drawn(statistic)
         left = np.concatenate([statistic(weights) for weights in self.left_out()])
         ends = [self._bca(*each) for each in zip(value, drawn.T, left.T, strict=True)]
         sides = np.minimum((drawn <= 0).sum(0), (drawn >= 0).sum(0))

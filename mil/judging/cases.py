@@ -27,7 +27,7 @@ class Cases:
     probabilities: Array
     """What the task makes of the logits [N, K]."""
     scores: Array
-    """To rank by [N]; of several tasks one a task [N, S]."""
+    """To rank by [N]; of several questions one each [N, Q]."""
     patients: tuple[str, ...]
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column -> text of each case, "" where not known."""

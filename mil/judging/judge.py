@@ -30,8 +30,8 @@ class Question:
     task: Task
     targets: slice
     probabilities: slice
-    score: int | None
-    """Column of the scores; None where the probability is the score."""
+    number: int
+    """Which of the questions, from 0."""
 
     def of(self, cases: Cases) -> Cases:
         """Its own numbers of the cases, known or not.
@@ -43,7 +43,7 @@ class Question:
             The cases of this question.
         """
         own = cases.probabilities[:, self.probabilities]
-        ranked = own[:, 0] if self.score is None else cases.scores.reshape(len(cases), -1)[:, self.score]
+        ranked = cases.scores if cases.scores.ndim == 1 else cases.scores[:, self.number]
         return replace(cases, targets=cases.targets[:, self.targets], probabilities=own, scores=ranked)
 
 
@@ -56,18 +56,37 @@ def questions(task: Task) -> list[Question]:
     Returns:
         One question for a single task, one a label, and those of every member of several tasks.
     """
-    found, column = [], 0
-    for number, part in enumerate(task.parts):
+    found: list[Question] = []
+    column = 0
+    for part in task.parts:
         width = len(part.task.classes) or part.task.outputs
         start = part.targets.start
         if part.task.kind == "multilabel":
             names = [f"{part.name}: {label}" if part.name else label for label in part.task.classes]
             spans = [(slice(start + i, start + i + 1), slice(column + i, column + i + 1)) for i in range(width)]
-            found += [Question(name, part.task, *span, None) for name, span in zip(names, spans, strict=True)]
+            pairs = zip(names, spans, strict=True)
+            found += [Question(name, part.task, *span, len(found) + i) for i, (name, span) in enumerate(pairs)]
         else:
-            found.append(Question(part.name, part.task, part.targets, slice(column, column + width), number))
+            found.append(Question(part.name, part.task, part.targets, slice(column, column + width), len(found)))
         column += width
     return found
+
+
+def scores_of(task: Task, logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What the cases are ranked by, one column a question.
+
+    Args:
+        task: Any task.
+        logits: [N, C].
+
+    Returns:
+        [N, Q].
+    """
+    found = []
+    for part in task.parts:
+        own = logits[:, part.logits]
+        found.append(own.astype(np.float64) if part.task.kind == "multilabel" else part.task.score(own)[:, None])
+    return np.concatenate(found, axis=1)
 
 
 def judge(
@@ -87,7 +106,7 @@ def judge(
         task: What was learnt, settled.
         targets: [N, T], NaN where not known.
         probabilities: From `task.probabilities`, best of calibrated logits [N, K].
-        scores: From `task.score` [N], of several tasks from `scores` [N, S].
+        scores: From `scores_of` [N, Q], or of one question [N].
         patients: Of each case [N]; resamples draw patients.
         groups: Column -> text of each case: figures by group.
         folds: In which fold each case was judged, where these are out-of-fold [N]; thresholds of a fold are then chosen
@@ -107,26 +126,24 @@ def judge(
         folds,
     )
     how = asked or Asked()
-    single = [(question, question.of(cases)) for question in questions(task)]
-    if len(single) == 1 and not single[0][0].name:
-        return {"kind": task.kind, **clean(_judge(task, single[0][1], how))}
-    parts = {question.name: _part(question, own, how) for question, own in single}
+    asks = questions(task)
+    if len(asks) == 1 and not asks[0].name:
+        return {"kind": task.kind, **clean(_judge(asks[0], cases, how))}
+    parts = {question.name: _part(question, cases, how) for question in asks}
     return {"kind": task.kind, "n": len(cases), "patients": len(set(patients)), "parts": clean(parts)}
 
 
 def _part(question: Question, cases: Cases, asked: Asked) -> Json:
     """One of several; a label that nobody has is no reason to judge nothing."""
-    other = asked.reference
-    own = replace(asked, reference=None if other is None else question.of(other))
     try:
-        return {"kind": question.task.kind, **_judge(question.task, cases, own)}
+        return {"kind": question.task.kind, **_judge(question, cases, asked)}
     except MetricError as error:
         return {"kind": question.task.kind, "n": 0, "figures": {}, "reason": str(error)}
 
 
-def _judge(task: Task, everyone: Cases, asked: Asked) -> Json:
-    cases, other = everyone.known(), asked.reference
-    asked = replace(asked, reference=None if other is None else other.known())
+def _judge(question: Question, everyone: Cases, asked: Asked) -> Json:
+    task, cases, other = question.task, question.of(everyone).known(), asked.reference
+    asked = replace(asked, reference=None if other is None else question.of(other).known())
     own = measure(task, cases)
     yes_or_no = task.kind in {"binary", "multilabel"}
     said = decide(DECISION, cases, asked)[0] if yes_or_no and cases.groups else None

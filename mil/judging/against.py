@@ -1,0 +1,44 @@
+"""Two runs of the same task, on the cases that both judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mil.cohort.cohort import Cohort
+from mil.errors import MetricError
+from mil.experiment.folder import RunFolder
+from mil.judging.cases import Asked
+from mil.judging.compare import compare
+from mil.judging.figure import Json
+from mil.judging.predicted import Predicted, elsewhere, out_of_fold
+
+
+def against(run: RunFolder, other: RunFolder, said: Predicted, cohort: Cohort | None, asked: Asked) -> Json:
+    """Compare the heads of two runs.
+
+    Args:
+        run: One.
+        other: The other, whose figures are subtracted.
+        said: What the one said.
+        cohort: Of elsewhere; None for out-of-fold cases.
+        asked: How.
+
+    Returns:
+        `name` and `head` of the other, `n` cases that both judged, and `questions` as `compare` has them.
+
+    Raises:
+        MetricError: They do not learn the same thing, or share no case.
+    """
+    if other.task.columns != run.task.columns or other.task.kind != run.task.kind:
+        raise MetricError("The other run learns something else, so the two cannot be compared.")
+    theirs = out_of_fold(other) if cohort is None else elsewhere(other, cohort)
+    place = {name: row for row, name in enumerate(theirs.ids)}
+    rows = np.array([row for row, name in enumerate(said.ids) if name in place], np.int64)
+    if not rows.size:
+        raise MetricError("The two runs share no case, so they cannot be compared.")
+    second = theirs.head.take(np.array([place[said.ids[row]] for row in rows], np.int64))
+    first = replace(said.head.take(rows), groups={})
+    found = compare(run.task, first, second, asked)
+    return {"name": other.record["name"], "head": other.record["head"]["name"], "n": int(rows.size), "questions": found}
