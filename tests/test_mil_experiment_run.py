@@ -271,7 +271,7 @@ Change = Callable[[str], str]
     ("change", "words"),
     [
         (lambda text: text.replace("label,", "tag,", 1), "no column label"),
-        (lambda text: text.replace("s7,p7,c3,", "s7,p7,c3,7", 1), "Row 8"),
+        (lambda text: text.replace("s6,p6,c2,", "s6,p6,c2,7", 1), "Row 7"),
         (lambda text: text.replace("s9,", "s8,", 1), "Rows 9 and 10"),
     ],
 )

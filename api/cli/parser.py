@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from api import VERSION
-from api.cli import asking_parser, judging_parser, searching_parser, training_parser
+from api.cli import asking_parser, judging_parser, searching_parser, training_parser, tuning_parser
 from api.cli.options import (
     EPILOG,
     Commands,
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"oncoscope {VERSION}")
     common(parser, default=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    answers = (asking_parser.add, searching_parser.add, training_parser.add, judging_parser.add)
+    answers = (asking_parser.add, searching_parser.add, training_parser.add, tuning_parser.add, judging_parser.add)
     for add in (_stages, _interchange, _results, *answers, _service, _cluster, _knowledge):
         add(commands)
     return parser

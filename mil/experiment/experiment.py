@@ -120,7 +120,8 @@ class Experiment:
         Returns:
             Some of them, in their order.
         """
-        return cohort.subset(np.flatnonzero(~self._sealed(cohort) & self._labelled(cohort)))
+        sealed = self.sealed_rows(cohort)
+        return cohort.subset(np.flatnonzero(~sealed & self._labelled(cohort, ~sealed)))
 
     def sealed(self, cohort: Cohort) -> Cohort:
         """The cases of the sealed test; only what opens the seal may call this.
@@ -131,13 +132,29 @@ class Experiment:
         Returns:
             Some of them, in their order.
         """
-        return cohort.subset(np.flatnonzero(self._sealed(cohort) & self._labelled(cohort)))
+        sealed = self.sealed_rows(cohort)
+        return cohort.subset(np.flatnonzero(sealed & self._labelled(cohort, sealed)))
 
-    def _sealed(self, cohort: Cohort) -> NDArray[np.bool_]:
+    def sealed_rows(self, cohort: Cohort) -> NDArray[np.bool_]:
+        """Which cases are sealed; their labels are not looked at.
+
+        Args:
+            cohort: All cases.
+
+        Returns:
+            bool [cases].
+        """
         return np.zeros(len(cohort), bool) if self.test is None else sealed_cases(self.test, cohort)
 
-    def _labelled(self, cohort: Cohort) -> NDArray[np.bool_]:
-        """True where the targets say anything at all: survival needs both its numbers, multi-task any of its tasks."""
+    def _labelled(self, cohort: Cohort, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """True where the targets say anything at all: survival needs both its numbers, multi-task any of its tasks.
+
+        Labels that may not be seen are read as not known; all rows are there, so that messages name the right one.
+        """
         import torch
 
-        return np.asarray(self.task.known(torch.from_numpy(self.task.targets(cohort.table))).numpy())
+        table = {
+            name: [text if see else "" for text, see in zip(cohort.table[name], seen, strict=True)]
+            for name in self.task.columns
+        }
+        return np.asarray(self.task.known(torch.from_numpy(self.task.targets(table))).numpy())

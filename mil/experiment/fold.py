@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ from mil.batch import pin_threads
 from mil.cohort.cohort import Cohort
 from mil.experiment.baseline import Baseline, fit_baseline
 from mil.experiment.experiment import Experiment
+from mil.experiment.sealed import seal_table
 from mil.folds import FoldSpec, hold_out, make_folds
 from mil.head import build_head
 from mil.infer import predict_cohort
@@ -41,6 +43,8 @@ class Development:
     task: Task
     """Settled. Bins of time and scales are of all these cases, so that the logits of all folds mean the same."""
     pooled: Pooled
+    seal: Mapping[str, object] | None = None
+    """What a run keeps of the sealed cases, which are not among these; None where none are."""
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -98,10 +102,12 @@ def prepare(experiment: Experiment) -> Development:
     Returns:
         The cases; labels that cannot be learnt from end in a `LabelError`.
     """
-    cohort = experiment.development(experiment.cohort())
+    whole = experiment.cohort()
+    cohort = experiment.development(whole)
     targets = experiment.task.targets(cohort.table)
     experiment.task.check(targets)
-    return Development(cohort, targets, experiment.task.fit_to(targets), pool_cohort(cohort))
+    seal = None if experiment.test is None else seal_table(whole, experiment.sealed_rows(whole))
+    return Development(cohort, targets, experiment.task.fit_to(targets), pool_cohort(cohort), seal)
 
 
 def fit_fold(

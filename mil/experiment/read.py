@@ -31,7 +31,8 @@ PARTS: Final[Mapping[str, type]] = {
     "test": SealedSpec,
     "trust": TrustSpec,
 }
-KNOWN: Final = (*NEEDED, *PARTS)
+KNOWN: Final = (*NEEDED, *PARTS, "tune")
+"""Tables; `[tune]` is read by `mil.tuning.plan` and changes nothing of a run."""
 LARGEST: Final = 1 << 20
 """Bytes of a TOML."""
 

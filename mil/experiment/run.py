@@ -24,6 +24,7 @@ from mil.experiment.folder import BASELINE, CARD, EXPERIMENT, MEMBERS, PREDICTIO
 from mil.experiment.out_of_fold import OutOfFold, table_of
 from mil.experiment.pieces import Piece, do_piece, history, said, write_folds
 from mil.experiment.record import record
+from mil.experiment.sealed import SEAL
 from mil.folds import make_folds
 from mil.head import build_head
 from mil.training.objective import build_objective
@@ -167,6 +168,7 @@ def _write(run: _Run, pieces: Sequence[Piece], found: OutOfFold, about: dict[str
         RUN: json.dumps(about | names, indent=1, allow_nan=False) + "\n",
         ENVIRONMENT: json.dumps(environment(), indent=1) + "\n",
         CARD: card(run.experiment, about),
+        **({} if run.data.seal is None else {SEAL: json.dumps(run.data.seal) + "\n"}),
     }.items():
         (run.draft / name).write_text(content, encoding="utf-8")
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mil.cohort.cohort import Cohort
 from mil.errors import ExperimentError
+
+SEAL: Final = "seal.json"
+"""Says in the folder of a run which cases were sealed when it was made."""
 
 
 @dataclass(frozen=True)
@@ -61,3 +67,17 @@ def sealed_cases(spec: SealedSpec, cohort: Cohort) -> NDArray[np.bool_]:
     if sealed.all() or not sealed.any():
         raise ExperimentError(f"[test] seals {sealed.sum()} of {len(sealed)} cases.")
     return sealed
+
+
+def seal_table(cohort: Cohort, sealed: NDArray[np.bool_]) -> dict[str, object]:
+    """What a run keeps of its sealed cases: enough to know them again, and nothing of their labels.
+
+    Args:
+        cohort: All cases.
+        sealed: Which of them are sealed [cases].
+
+    Returns:
+        `cases`, how many, and `digest` of their pseudonyms.
+    """
+    names = sorted(cohort.cases[row].id for row in np.flatnonzero(sealed))
+    return {"cases": len(names), "digest": hashlib.sha256(json.dumps(names).encode()).hexdigest()}

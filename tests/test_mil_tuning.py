@@ -1,0 +1,269 @@
+"""Tuning finds better settings on training cases alone, gives up what lags behind, and goes on where it was killed."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mil import Bag
+from mil.cohort.write import write_bags
+from mil.errors import ExperimentError
+from mil.experiment.read import read_experiment
+from mil.tuning.choice import Trial, winner_of
+from mil.tuning.journal import JOURNAL
+from mil.tuning.plan import read_plan, with_trials
+from mil.tuning.search import lags
+from mil.tuning.toml import write_toml
+from mil.tuning.tune import tune
+
+TOML = """
+[experiment]
+name = "small"
+purpose = "a test"
+[data]
+bags = "bags.npz"
+labels = "labels.csv"
+[task]
+kind = "binary"
+[head]
+name = "mean"
+[training]
+epochs = 2
+min_epochs = 1
+batch = 8
+[folds]
+count = 3
+[test]
+centres = ["c3"]
+[tune]
+trials = 5
+inner = 2
+startup = 2
+%s
+[tune.space]
+"training.lr" = {low = 1e-9, high = 0.1, log = true}
+"head.name" = {choices = ["mean", "abmil"]}
+"head.hidden" = {low = 4, high = 8, heads = ["abmil"]}
+"""
+Make = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def bags(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Cases of two classes that differ in one feature; a fourth of them are of the sealed centre c3."""
+    rng, path = np.random.default_rng(0), tmp_path_factory.mktemp("bags") / "bags.npz"
+    made = []
+    for i in range(64):
+        features = rng.normal(size=(5, 4)).astype(np.float32)
+        features[:, 0] += i // 4 % 2
+        made.append(Bag(f"s{i}", features, np.zeros((5, 2), np.int64)))
+    write_bags(path, made)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def make(tmp_path: Path, bags: bytes) -> Make:
+    """Write an experiment and its data."""
+
+    def write(extra: str = "", sealed: str = "{label}", toml: str = TOML) -> Path:
+        rows = [
+            f"s{i},p{i},c{i % 4}," + (sealed if i % 4 == 3 else "{label}").format(label=i // 4 % 2) for i in range(64)
+        ]
+        (tmp_path / "bags.npz").write_bytes(bags)
+        (tmp_path / "labels.csv").write_text("\n".join(["slide_id,patient,centre,label", *rows]) + "\n")
+        (tmp_path / "small.toml").write_text(toml % extra)
+        return tmp_path / "small.toml"
+
+    return write
+
+
+def run(path: Path, out: str = "out", trials: int | None = None) -> dict[str, Any]:
+    return tune(with_trials(read_plan(path, path.parent), trials), path.parent / out)
+
+
+def judged(out: Path) -> Counter[tuple[int, int]]:
+    """How often each fold of each trial was noted in the journal."""
+    lines = [json.loads(line) for line in (out / JOURNAL).read_text().splitlines()]
+    noted = [
+        (line["trial_id"], len(line["user_attr"]["folds"])) for line in lines if "folds" in line.get("user_attr", {})
+    ]
+    return Counter(noted)
+
+
+def test_the_same_tuning_twice_finds_the_same(make: Make) -> None:
+    path = make()
+    first, second = run(path, "a"), run(path, "b")
+    assert first["trials"] == second["trials"]
+    assert len(first["trials"]) == 5
+    assert json.loads((path.parent / "a" / "tune.json").read_text()) == first
+    assert "research use only" in first["notice"].lower()
+
+
+def test_a_step_too_small_to_learn_loses(make: Make) -> None:
+    found = run(make(), trials=8)
+    assert found["winner"]["values"]["training.lr"] > 1e-5
+    assert found["winner"]["mean"] > 0.7
+    assert {trial["state"] for trial in found["trials"]} == {"complete", "pruned"}
+    pruned = [trial for trial in found["trials"] if trial["state"] == "pruned"]
+    assert all(len(trial["folds"]) < 2 for trial in pruned)  # its second fold was never trained
+    assert all(("head.hidden" in t["values"]) == (t["values"]["head.name"] == "abmil") for t in found["trials"])
+    assert set(found["importance"]) >= {"training.lr"}
+
+
+def test_the_best_experiment_is_one_that_train_takes(make: Make) -> None:
+    path = make()
+    found = run(path, trials=3)
+    best = path.parent / "out" / "best.toml"
+    assert "tune" not in tomllib.loads(best.read_text())
+    experiment = read_experiment(best, path.parent)
+    assert experiment.training.lr == found["winner"]["values"]["training.lr"]
+    assert experiment.head == found["winner"]["values"]["head.name"]
+    assert len(experiment.cohort()) == 64  # it finds the data from where it lies
+    assert experiment.test is not None
+
+
+def test_outer_folds_judge_the_tuning_itself(make: Make) -> None:
+    found = run(make("nested = true"), trials=3)
+    nested = found["nested"]
+    assert [fold["fold"] for fold in nested["folds"]] == [0, 1, 2]
+    assert nested["tuned"] == pytest.approx(np.mean([fold["tuned"] for fold in nested["folds"]]))
+    assert nested["gain"] == pytest.approx(nested["tuned"] - nested["untuned"])
+    assert nested["tuned"] != nested["promised"]
+
+
+@pytest.mark.parametrize("poison", ["", "no such label", "{label}0"])
+def test_labels_of_sealed_cases_change_nothing(make: Make, poison: str) -> None:
+    clean = run(make(), "clean", trials=2)
+    assert run(make(sealed=poison), "poisoned", trials=2) == clean
+
+
+def test_more_trials_go_on_where_the_others_ended(make: Make) -> None:
+    path = make()
+    first = run(path, trials=2)
+    more = run(path, trials=4)
+    assert more["trials"][:2] == first["trials"]
+    assert len(more["trials"]) == 4
+    assert set(judged(path.parent / "out").values()) == {1}
+
+
+def test_a_killed_tuning_goes_on_and_judges_nothing_twice(make: Make) -> None:
+    path = make()
+    out = path.parent / "out"
+    call = [sys.executable, "-m", "api.cli", "tune", str(path), "--out", str(out), "--trials", "4000"]
+    with subprocess.Popen(call, stdout=subprocess.DEVNULL) as process:
+        while not (out / JOURNAL).is_file() or len(judged(out)) < 6:
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    before = judged(out)
+    with (out / JOURNAL).open("ab") as file:
+        file.write(b'{"op_code":8,"wor')  # as a process that is killed while it writes leaves it
+    trials = len(before) + 3
+    found = run(path, trials=trials)
+    after = judged(out)
+    assert set(after.values()) == {1}
+    assert before.items() <= after.items()
+    assert len(found["trials"]) == trials
+    assert all(trial["state"] in {"complete", "pruned"} for trial in found["trials"])
+
+
+def test_a_folder_of_another_tuning_is_left_alone(make: Make) -> None:
+    run(make(), trials=1)
+    with pytest.raises(ExperimentError, match="another tuning"):
+        run(make("seed = 3"), trials=1)
+
+
+def test_two_processes_do_not_tune_into_one_folder(make: Make) -> None:
+    from tiling.lock import locked
+
+    path = make()
+    (path.parent / "out").mkdir()
+    with locked(path.parent / "out" / ".lock"), pytest.raises(ExperimentError, match="Another process"):
+        run(path, trials=1)
+
+
+def test_settings_that_cannot_be_learnt_with_end_their_trial_alone(make: Make) -> None:
+    toml = TOML.replace("low = 1e-9, high = 0.1, log = true", "choices = [1e-3, 1e30]")
+    found = run(make(toml=toml), trials=6)
+    assert {"complete", "fail"} <= {trial["state"] for trial in found["trials"]}
+    assert all("not a number" in trial["fault"] for trial in found["trials"] if trial["state"] == "fail")
+    with pytest.raises(ExperimentError, match=r"No setting could be judged\. The loss"):
+        run(make(toml=toml.replace("1e-3, 1e30", "1e29, 1e30")), "other", trials=2)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"training.lr" = {', '"training.rate" = {', "rate"),
+        ('"training.lr" = {', '"data.bags" = {', "may be tuned"),
+        ("low = 1e-9, high", "low = 0.2, high", "rise"),
+        ("low = 1e-9, high", "low = 0.0, high", "above 0"),
+        ("low = 1e-9, high", "low = true, high", "numbers"),
+        ("log = true", "log = true, step = 2", "step"),
+        ("low = 1e-9, high = 0.1", "low = 1e-9", "low"),
+        ('["mean", "abmil"]', '["mean", "no"]', "no"),
+        ('["mean", "abmil"]', "[[1]]", "choices"),
+        ('"head.hidden" = {low = 4', '"head.hiding" = {low = 4', "hiding"),
+        ("trials = 5", "trials = 0", "trials"),
+        ("trials = 5", "tries = 5", "tries"),
+        ("[tune.space]", "[tune.room]", "room"),
+    ],
+)
+def test_plans_that_make_no_sense_are_refused_before_anything_is_trained(
+    make: Make, old: str, new: str, message: str
+) -> None:
+    from mil.errors import MilError
+
+    with pytest.raises(MilError, match=message):
+        read_plan(make(toml=TOML.replace(old, new)), Path())
+
+
+def trial(number: int, folds: tuple[float, ...], weights: int, state: str = "complete") -> Trial:
+    return Trial(number, state, {}, folds, weights, None)
+
+
+def test_the_smallest_head_within_one_standard_error_wins() -> None:
+    best = trial(0, (0.7, 0.8, 0.9), 500)
+    near, nearer, far = trial(1, (0.76,) * 3, 100), trial(2, (0.78,) * 3, 100), trial(3, (0.7,) * 3, 10)
+    assert winner_of([best, near, nearer, far]) is nearer
+    assert winner_of([best, far, trial(4, (0.99,), 1, "pruned")]) is best
+
+
+def test_what_lags_behind_the_median_is_given_up() -> None:
+    others = [[0.6, 0.9], [0.7, 0.5], [0.8, 0.9], [0.95]]
+    assert lags([0.65], others, 3)
+    assert not lags([0.75], others, 3)
+    assert lags([0.75, 0.6], others, 3)  # the mean over two folds, of those who have two
+    assert not lags([0.1, 0.1], others, 4)  # too few came as far
+
+
+VALUES = st.recursive(
+    st.text() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=20)
+@given(st.dictionaries(st.text(), st.dictionaries(st.text(), VALUES, max_size=3), max_size=3))
+def test_toml_that_is_written_reads_back_the_same(tables: dict[str, dict[str, Any]]) -> None:
+    assert tomllib.loads(write_toml(tables)) == tables
+
+
+def test_nothing_is_left_beside_what_a_tuning_is_for(make: Make) -> None:
+    path = make()
+    run(path, trials=1)
+    assert sorted(file.name for file in (path.parent / "out").iterdir()) == ["best.toml", "journal.jsonl", "tune.json"]
