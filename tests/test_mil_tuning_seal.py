@@ -12,7 +12,7 @@ import pytest
 
 from mil import Bag
 from mil.cohort.write import write_bags
-from mil.errors import ExperimentError, SealError
+from mil.errors import CohortError, ExperimentError, SealError
 from mil.experiment.folder import CARD, RunFolder
 from mil.experiment.read import read_experiment
 from mil.experiment.run import run_experiment
@@ -118,6 +118,13 @@ def test_other_cases_than_were_sealed_are_not_opened(run: RunFolder, made: Path,
     with pytest.raises(SealError, match="no longer those"):
         open_seal(RunFolder.open(run.path, tmp_path))
     assert not (run.path / OPENINGS).exists()
+
+
+def test_a_column_that_is_not_there_opens_nothing(run: RunFolder) -> None:
+    with pytest.raises(CohortError, match="no column age"):
+        open_seal(run, columns=["age"])
+    assert not (run.path / OPENINGS).exists()
+    assert open_seal(run, columns=["centre"]).cohort.table["centre"] == ("c3",) * 11
 
 
 def test_the_seal_holds_no_label(run: RunFolder) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -49,13 +49,16 @@ class Opening:
             _write(self.run.path / OPENINGS, json.dumps(record, indent=1) + "\n")
 
 
-def open_seal(run: RunFolder, *, unseal: bool = False, judged: str = "all members of the run") -> Opening:
+def open_seal(
+    run: RunFolder, *, unseal: bool = False, judged: str = "all members of the run", columns: Sequence[str] = ()
+) -> Opening:
     """Open the test set of a run. The opening is on disk before this returns, whatever becomes of the caller.
 
     Args:
         run: A finished run.
         unseal: Open it although it was opened before.
         judged: What will be judged on it, in words.
+        columns: Of the table, to read beside those of the task; one that is not there opens nothing.
 
     Returns:
         The cases, and where the result goes.
@@ -66,7 +69,7 @@ def open_seal(run: RunFolder, *, unseal: bool = False, judged: str = "all member
     """
     if run.experiment.test is None:
         raise ExperimentError("The experiment of this run seals no test set.")
-    cohort = run.experiment.cohort()
+    cohort = run.experiment.cohort(columns)
     if json.loads((run.path / SEAL).read_bytes()) != seal_table(cohort, run.experiment.sealed_rows(cohort)):
         raise SealError("The cases of the test set are no longer those that were sealed when the run was made.")
     with locked(run.path / ".seal.lock"):
