@@ -88,7 +88,8 @@ def bag_from_embeddings(
         )
     parts = [np.asarray(embeddings.features(wanted[0]), np.float32)]
     for zoom in wanted[1:]:
-        parts += _parent_part(embeddings, wanted[0], zoom)
+        features = np.asarray(embeddings.features(zoom), np.float32)
+        parts += coarser_part(features, ancestors(embeddings, wanted[0], zoom))
     return Bag(
         id=id or embeddings.fingerprint,
         features=np.concatenate(parts, axis=1),
@@ -148,10 +149,17 @@ def _check_place(embeddings: Embeddings, index: NDArray[np.int64], fine: float, 
     )
 
 
-def _parent_part(embeddings: Embeddings, fine: float, coarse: float) -> list[NDArray[np.float32]]:
-    index = ancestors(embeddings, fine, coarse)
+def coarser_part(features: NDArray[np.float32], index: NDArray[np.int64]) -> list[NDArray[np.float32]]:
+    """What each fine tile gets of a coarser zoom.
+
+    Args:
+        features: Of the coarser zoom [M, D].
+        index: Its tile that holds each fine one, -1 where there is none [N].
+
+    Returns:
+        The features of that tile, 0 where there is none [N, D], and whether there is one [N, 1].
+    """
     found = index >= 0
-    source = np.asarray(embeddings.features(coarse), np.float32)
-    part = np.zeros((len(index), source.shape[1]), np.float32)
-    part[found] = source[index[found]]
+    part = np.zeros((len(index), features.shape[1]), np.float32)
+    part[found] = features[index[found]]
     return [part, found[:, None].astype(np.float32)]

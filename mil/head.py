@@ -29,6 +29,7 @@ HEADS: dict[str, str] = {
     "dtfd": "mil.heads.dtfd:DtfdHead",
     "instance_max": "mil.heads.instance_max:InstanceMaxHead",
     "noisy_or": "mil.heads.noisy_or:NoisyOrHead",
+    "zooms": "mil.zoom.head:ZoomHead",
 }
 """Name -> module:attribute. Other distributions add theirs with the entry point group `oncoscope.heads`."""
 

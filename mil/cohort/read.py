@@ -26,12 +26,16 @@ def open_bags(path: Path, zooms: Sequence[float] = ()) -> BagSource:
     """Open bags.
 
     Args:
-        path: A file of bags (`.npz`), or a folder of embeddings stores.
+        path: A file of bags (`.npz`), a folder of embeddings stores, or a `zooms.toml` that names several of them.
         zooms: Of stores, which to join; um/px.
 
     Returns:
         The bags, read one at a time.
     """
+    if path.suffix == ".toml":
+        from mil.zoom.source import read_zooms
+
+        return read_zooms(path, open_bags)
     return StoreBags(path, zooms) if path.is_dir() else BagsFile(path)
 
 

@@ -1,0 +1,89 @@
+"""A cohort of several zooms is trained, saved, scored and explained by what trains, saves, scores and explains any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mil import Bag
+from mil.cohort.bags_file import BagsFile
+from mil.cohort.read import open_bags
+from mil.cohort.source import BagSource
+from mil.cohort.write import write_bags
+from mil.errors import CohortError
+from mil.zoom.source import ZoomSource, read_zooms
+
+ZOOMS = '[[zoom]]\nbags = "cells.npz"\n[[zoom]]\nbags = "tissue.npz"\nmpp = 2\n'
+
+
+def bags(width: int, mpp: tuple[float, ...], names: list[str], seed: int) -> list[Bag]:
+    rng = np.random.default_rng(seed)
+    return [
+        Bag(
+            name,
+            rng.normal(size=(3 + row, width)).astype(np.float32),
+            rng.integers(0, 99, (3 + row, 2)),
+            mpp=mpp,
+            encoder=f"e{width}@0",
+        )
+        for row, name in enumerate(names)
+    ]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_bags(tmp_path / "cells.npz", bags(4, (0.5,), ["a", "b"], 0), "float32")
+    write_bags(tmp_path / "tissue.npz", bags(2, (), ["b", "c"], 1), "float32")
+    (tmp_path / "zooms.toml").write_text(ZOOMS)
+    return tmp_path
+
+
+def test_slides_are_the_union_and_rows_those_of_the_plan(folder: Path) -> None:
+    source = open_bags(folder / "zooms.toml")
+    assert isinstance(source, ZoomSource)
+    assert isinstance(source, BagSource)
+    cells, tissue = (BagsFile(folder / name) for name in ("cells.npz", "tissue.npz"))
+    assert source.ids == ("a", "b", "c")
+    assert source.sizes.tolist() == [3, 4 + 3, 4]
+    assert (source.width, source.mpp, source.encoder) == (2 + 4 + 2, (0.5, 2.0), "e4@0|e2@0")
+    whole = source.features(1)
+    np.testing.assert_array_equal(whole[:4, 2:6], cells.features(1))
+    np.testing.assert_array_equal(whole[4:, 6:], tissue.features(0))
+    np.testing.assert_array_equal(source.coords(1), np.concatenate([cells.coords(1), tissue.coords(0)]))
+    assert source.plan.zoom_of(source.features(2)).tolist() == [1] * 4
+    some = np.array([0, 3, 4, 6])
+    np.testing.assert_array_equal(source.features(1, some), whole[some])
+    assert source.features(1, np.zeros(0, np.int64)).shape == (0, 8)
+
+
+def test_what_is_in_the_zooms_names_the_source(folder: Path) -> None:
+    before = open_bags(folder / "zooms.toml").fingerprint
+    assert before == open_bags(folder / "zooms.toml").fingerprint
+    (folder / "zooms.toml").write_text(ZOOMS.replace("mpp = 2", "mpp = 4"))
+    assert open_bags(folder / "zooms.toml").fingerprint != before
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("no toml", "cannot be read"),
+        ("[[zoom]]\nbags = 3\n", "cannot be read"),
+        ('[[zoom]]\nbags = "cells.npz"\nmore = 1\n', "cannot be read"),
+        ("zoom = 1\n", "tables"),
+        ("more = 1\n" + ZOOMS, "tables"),
+        ("", "tables"),
+        (ZOOMS.replace("mpp = 2\n", ""), "its scale"),
+    ],
+)
+def test_a_file_of_zooms_is_read_strictly(folder: Path, text: str, said: str) -> None:
+    (folder / "zooms.toml").write_text(text)
+    with pytest.raises(CohortError, match=said):
+        read_zooms(folder / "zooms.toml", open_bags)
+
+
+def test_slides_that_nobody_shares_are_refused(folder: Path) -> None:
+    write_bags(folder / "tissue.npz", bags(2, (), ["x", "y"], 1), "float32")
+    with pytest.raises(CohortError, match="called the same"):
+        open_bags(folder / "zooms.toml")
