@@ -105,6 +105,15 @@ def test_a_zoom_that_was_not_there_in_training_is_left_as_it_is() -> None:
     assert (scale == 1).all()
 
 
+def test_an_absent_zoom_does_not_spoil_the_gradient() -> None:
+    head, features = made(), rows()
+    here = features[PLAN.zoom_of(features) != 1]
+    head(torch.from_numpy(here)[None], torch.ones(1, len(here), dtype=torch.bool)).logits.sum().backward()
+    gradients = [parameter.grad for parameter in head.parameters()]
+    assert all(gradient is None or bool(torch.isfinite(gradient).all()) for gradient in gradients)
+    assert any(gradient is not None and bool(gradient.any()) for gradient in gradients)
+
+
 def test_zooms_are_hidden_in_training_but_never_all() -> None:
     head, features = made(), torch.from_numpy(rows())[None].repeat(64, 1, 1)
     head.train()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -174,6 +175,37 @@ class TileStore:
         grid = self.grid(mpp)
         return stored_tiles(self._members, grid, self._shard(grid), self._sizes, np.asarray(index, np.int64))
 
+    def chosen(
+        self, mpp: float, index: NDArray[np.int64], size: int, address: Address | None = None, threads: int = 2
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+        """Some tiles of a zoom, in batches; the slide is read at their places only.
+
+        Args:
+            mpp: One of `zooms`.
+            index: Positions in the grid, ascending, [n].
+            size: Tiles in a batch; the last may hold fewer.
+            address: Where the slide is; needed where the store keeps no pixels.
+            threads: Readers at work ahead of the caller.
+
+        Yields:
+            Pairs of positions in `index` [b] and pixels [b, px, px, 3]: the same that `batches` gives.
+
+        Raises:
+            NotAStoreError: If the store keeps no pixels and no address is given.
+        """
+        if self.keep != "no":
+            for start in range(0, len(index), size):
+                rows = np.arange(start, min(start + size, len(index)))
+                yield rows, self.tiles(mpp, index[rows])
+            return
+        if address is None:
+            msg = "the store keeps no pixels (--keep no); give the slide's address to cut them again"
+            raise NotAStoreError(msg)
+        grid = self.grid(mpp)
+        finest, few = self._family(grid)[0], part_of(grid, index)
+        family = [few] if finest is grid else [part_of(finest, index[:0]), few]
+        yield from cut_batches(address, self.info, family, len(family) - 1, (size, threads))
+
     def rows(self, mpp: float, name: str) -> dict[str, NDArray[Any]]:
         """Numbers of every tile of a zoom.
 
@@ -194,6 +226,19 @@ class TileStore:
 
     def _shard(self, grid: TileGrid) -> ShardLayout:
         return layout.shard_layouts(self._family(grid), self.keep)[grid.mpp]
+
+
+def part_of(grid: TileGrid, index: NDArray[np.int64]) -> TileGrid:
+    """Keep some tiles of a grid.
+
+    Args:
+        grid: The grid.
+        index: Positions in it, ascending, [n].
+
+    Returns:
+        The same grid with these tiles alone.
+    """
+    return replace(grid, cells=grid.cells[index], tissue=grid.tissue[index], parent=grid.parent[index])
 
 
 def _group(members: Members, listed: Mapping[str, Any]) -> zarr.Group:

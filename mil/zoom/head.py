@@ -141,10 +141,13 @@ class ZoomHead(Head):
         return mean, torch.where(square > LEAST, square.clamp(min=LEAST).sqrt(), torch.ones_like(square))
 
     def _attend(self, hidden: Tensor, there: Tensor) -> Tensor:
-        """Attention within each zoom; 0 throughout where it has no tile [B, N, S]."""
-        absent = ~there.any(dim=1, keepdim=True)  # [B, 1, S]; a softmax needs something to be over
+        """Attention within each zoom [B, N, S]; over anything where it has no tile, for its gate is 0.
+
+        A softmax over nothing is not a number, and its gradient would reach every weight.
+        """
+        absent = ~there.any(dim=1, keepdim=True)  # [B, 1, S]
         found = [attend(hidden, (there | absent)[..., slot]) for slot, attend in enumerate(self.attends)]
-        return torch.cat(found, dim=-1).masked_fill(absent, 0.0)
+        return torch.cat(found, dim=-1)
 
     def _hide(self, present: Tensor) -> Tensor:
         """In training: leave some zooms out, but never all [B, S]."""
