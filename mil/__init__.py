@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from mil.trust.fit import fit_trust
     from mil.why.explain import explain_tiles
     from mil.why.explanation import Explanation
+    from mil.zoom.merge import merge_zooms
+    from mil.zoom.on_store import cascade_slide
+    from mil.zoom.stacking import fit_stack
 
 _LAZY = {
     "Explanation": "mil.why.explanation",
@@ -40,10 +43,13 @@ _LAZY = {
     "HeadOutput": "mil.head",
     "Prediction": "mil.infer",
     "build_head": "mil.head",
+    "cascade_slide": "mil.zoom.on_store",
     "explain_tiles": "mil.why.explain",
     "fit": "mil.train",
     "fit_trust": "mil.trust.fit",
+    "fit_stack": "mil.zoom.stacking",
     "load_fit": "mil.checkpoint",
+    "merge_zooms": "mil.zoom.merge",
     "predict": "mil.infer",
     "save_fit": "mil.checkpoint",
 }
@@ -66,10 +72,13 @@ __all__ = [
     "Prediction",
     "bag_from_embeddings",
     "build_head",
+    "cascade_slide",
     "explain_tiles",
     "fit",
+    "fit_stack",
     "fit_trust",
     "load_fit",
+    "merge_zooms",
     "predict",
     "roc_auc",
     "save_fit",
