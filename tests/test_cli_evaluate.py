@@ -63,12 +63,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         more = f"{'FM'[i % 3 % 2]},{i % 5 % 2},{50 + i - 20 * label[i]},{int(i % 4 != 0)},{1 + (label[i] + i % 3) % 3}"
         lines.append(f"{name},{who},{where},{'home' if home[i] else 'away'},{label[i]},{'NY'[label[i]]},{more}")
     (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    seal = '[test]\ncentres = ["c3"]\n'
     for name, task, head in (
         ("run", BINARY, "mean"),
         ("other", BINARY, "abmil"),
         ("cox", 'kind = "cox"\ntime = "days"\nevent = "dead"', "mean"),
     ):
-        text = TOML.format(task=task, head=head)
+        text = TOML.format(task=task, head=head) + (seal if name == "cox" else "")
         (folder / f"{name}.toml").write_text(text.replace("hidden", "attention") if head == "abmil" else text)
         assert main(["train", str(folder / f"{name}.toml"), "--out", str(folder / name)]) == 0
     return folder
@@ -184,7 +185,7 @@ def test_a_cohort_of_elsewhere_is_judged_with_the_thresholds_of_training(folder:
 def test_survival_and_treatment_have_their_place_on_the_page(folder: Path) -> None:
     document, _ = said(0, "evaluate", folder / "cox", "--treatment", "treated", "--group", "sex", *FEW)
     assert document["head"]["survival"]["harrell_c"]["value"] == document["head"]["figures"]["harrell_c"]["value"]
-    assert document["treatment"]["treated"] == 19
+    assert document["treatment"]["treated"] == 14
     assert document["treatment"]["adjusted_for"]
     text = Path(document["files"]["report_html"]).read_text()
     assert "Kaplan-Meier" in text
@@ -199,6 +200,19 @@ def test_a_run_whose_bags_are_gone_is_judged_by_what_it_said(folder: Path, tmp_p
     assert set(groups(run, None, ())["centre"]) == {"c0", "c1", "c2", "c3"}
     with pytest.raises(CohortError):
         own_cohort(run, found, ("sex",))
+
+
+def test_the_sealed_test_is_judged_once(folder: Path) -> None:
+    call = ["evaluate", folder / "cox", "--test", *FEW]
+    assert "no column nothing" in said(2, *call, "--group", "nothing")[1]  # which did not open it
+    document, _ = said(0, *call, "--group", "sex")
+    assert (document["what"], document["head"]["n"]) == ("sealed test", 12)
+    assert document["head"]["survival"]["fixed_on"] == "training cases"
+    assert "opened before" in said(1, *call)[1]
+    again, _ = said(0, *call, "--unseal")
+    assert again["head"]["figures"] == document["head"]["figures"]
+    assert "unsealed again" in (folder / "cox" / "card.md").read_text()
+    assert "seals no test set" in said(2, "evaluate", folder / "run", "--test")[1]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,10 +13,12 @@ from api.cli.reply import Reply
 from api.errors import BadRequestError
 from mil.cohort.cohort import Cohort
 from mil.experiment.folder import RunFolder
+from mil.judging.against import check_alike
 from mil.judging.elsewhere import Elsewhere, read_elsewhere
 from mil.judging.evaluate import Wanted, What, judge_run
 from mil.judging.report.page import write
 from mil.judging.report.words import interval, words
+from mil.tuning.seal import Opening, open_seal
 
 OPTIONS = ("column", "where", "group", "treatment", "biology", "prevalence", "harmonise", "seed", "resamples")
 """Of the command as the report tells it; files are not named there."""
@@ -34,10 +37,14 @@ def evaluate(arguments: argparse.Namespace) -> Reply:
     check(arguments)
     run = RunFolder.open(arguments.run_folder, arguments.data)
     against = RunFolder.open(arguments.against, arguments.data) if arguments.against else None
+    if against is not None:
+        check_alike(run, against)
     wanted = wanted_of(arguments)
     what: What = "sealed test" if arguments.test else "external cohort" if arguments.bags else "out of fold"
-    cohort, _ = _cases(arguments, run, wanted)
+    cohort, opening = _cases(arguments, run, wanted)
     document = judge_run(run, cohort, wanted, against, what)
+    if opening is not None:
+        opening.close(json.dumps(document))
     out = arguments.out or arguments.run_folder / f"evaluation-{what.replace(' ', '-')}"
     names = write(document, command_of(arguments), out)
     files = {name: str(out / file) for name, file in names.items()}
@@ -88,7 +95,11 @@ def wanted_of(arguments: argparse.Namespace) -> Wanted:
     )
 
 
-def _cases(arguments: argparse.Namespace, run: RunFolder, wanted: Wanted) -> tuple[Cohort | None, None]:
+def _cases(arguments: argparse.Namespace, run: RunFolder, wanted: Wanted) -> tuple[Cohort | None, Opening | None]:
+    if arguments.test:
+        everything = run.experiment.cohort(wanted.columns)  # a column that is not there must not cost the opening
+        opening = open_seal(run, unseal=arguments.unseal)
+        return run.experiment.sealed(everything), opening
     if not arguments.bags:
         return None, None
     where = {name: tuple(texts.split(",")) for name, texts in pairs(arguments.where, "--where").items()}

@@ -15,6 +15,20 @@ from mil.judging.figure import Json
 from mil.judging.predicted import Predicted, elsewhere, out_of_fold
 
 
+def check_alike(run: RunFolder, other: RunFolder) -> None:
+    """See that two runs can be compared, before anything is judged or opened.
+
+    Args:
+        run: One.
+        other: The other.
+
+    Raises:
+        MetricError: They do not learn the same thing.
+    """
+    if (other.task.columns, other.task.kind) != (run.task.columns, run.task.kind):
+        raise MetricError("The other run learns something else, so the two cannot be compared.")
+
+
 def against(run: RunFolder, other: RunFolder, said: Predicted, cohort: Cohort | None, asked: Asked) -> Json:
     """Compare the heads of two runs.
 
@@ -29,10 +43,8 @@ def against(run: RunFolder, other: RunFolder, said: Predicted, cohort: Cohort | 
         `name` and `head` of the other, `n` cases that both judged, and `questions` as `compare` has them.
 
     Raises:
-        MetricError: They do not learn the same thing, or share no case.
+        MetricError: They share no case.
     """
-    if other.task.columns != run.task.columns or other.task.kind != run.task.kind:
-        raise MetricError("The other run learns something else, so the two cannot be compared.")
     theirs = out_of_fold(other) if cohort is None else elsewhere(other, cohort)
     place = {name: row for row, name in enumerate(theirs.ids)}
     rows = np.array([row for row, name in enumerate(said.ids) if name in place], np.int64)
