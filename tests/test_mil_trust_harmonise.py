@@ -157,6 +157,17 @@ def test_shrinkage_lies_between_the_estimate_and_the_mean_of_all_dimensions(seed
     assert (square > 0).all()
 
 
+def test_of_one_slide_only_the_mean_is_moved_and_part_of_the_way() -> None:
+    fit = Combat(np.zeros(WIDTH), np.zeros((0, WIDTH)), np.ones(WIDTH))
+    alone = Moments(np.arange(WIDTH, dtype=np.float64)[None], np.zeros((1, WIDTH)))  # of one tile
+    (site,) = fit.maps(alone)
+    assert site.scale == pytest.approx(np.ones(WIDTH))
+    after = alone.means[0] * site.scale + site.shift
+    assert (np.abs(after) < np.abs(alone.means[0] - alone.means.mean())).sum() >= 4
+    same = Moments(np.ones((2, WIDTH)), np.zeros((2, WIDTH)))
+    assert np.isfinite(fit.maps(same)[0].shift).all()
+
+
 def test_a_harmonised_source_is_a_source_of_another_name(tmp_path: Path) -> None:
     sites = SITES * 4
     bags = source(tmp_path / "bags.npz", sites)

@@ -26,10 +26,12 @@ def shrink(means: Vector, variances: Vector) -> tuple[Vector, Vector]:
     count = len(means)
     raw = means.mean(axis=0)
     centre, width = raw.mean(), raw.var(ddof=1) if len(raw) > 1 else 0.0
+    if count == 1:  # one slide cannot tell the site's scale from its own, so only its mean is moved, part of the way
+        return (width * raw + centre) / (width + 1.0), np.ones(len(raw))
     square = _square(means, variances, raw)
     middle, apart = square.mean(), square.var(ddof=1) if len(raw) > 1 else 0.0
     if apart <= 1e-12 * middle**2:  # all dimensions agree: nothing to hold to account
-        return raw, square
+        return raw, np.where(square > 0, square, 1.0)
     shape, rate = 2 + middle**2 / apart, middle + middle**3 / apart
     shift, scale = raw, square
     for _ in range(ROUNDS):
