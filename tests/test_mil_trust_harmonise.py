@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +11,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mil.cohort.bags_file import BagsFile
-from mil.errors import CalibrationError, CheckpointError
+from mil.errors import CalibrationError
 from mil.trust import streaming
-from mil.trust.arrays import save_arrays
 from mil.trust.combat import Combat, fit_combat
 from mil.trust.coral import Coral, fit_coral
 from mil.trust.harmonised import Harmonised, digest_of, harmonise
 from mil.trust.moments import Moments, slide_moments
 from mil.trust.priors import shrink
-from mil.trust.reference_store import load_reference, save_reference
 
 WIDTH = 6
 SITES = ["a", "b", "c"]
@@ -201,23 +198,3 @@ def test_what_cannot_be_standardised_is_refused(tmp_path: Path) -> None:
         fit_coral(bags, [])
     with pytest.raises(CalibrationError, match="the site 2"):
         coral.map(Coral(np.zeros(2), np.eye(2), 1))
-
-
-def test_a_saved_reference_is_the_same_and_a_changed_one_is_refused(tmp_path: Path) -> None:
-    combat, coral = Combat(np.zeros(2), np.ones((1, 2)), np.ones(2)), Coral(np.zeros(2), np.eye(2), 7)
-    for reference in (combat, coral):
-        save_reference(reference, tmp_path)
-        assert digest_of(load_reference(tmp_path)) == digest_of(reference)
-    wrong: list[tuple[dict[str, NDArray[Any]], dict[str, Any]]] = [
-        ({"mean": np.zeros(2), "covariance": np.eye(3)}, {"method": "coral", "slides": 7}),
-        ({"mean": np.zeros(2), "covariance": np.eye(2)}, {"method": "coral", "slides": 0}),
-        ({"mean": np.zeros(2), "covariance": np.eye(2)}, {"method": "coral", "slides": 7, "more": 1}),
-        ({"alpha": np.zeros(2), "beta": np.zeros((0, 2)), "sigma": np.zeros(2)}, {"method": "combat"}),
-        ({"alpha": np.zeros(2), "beta": np.zeros(2), "sigma": np.ones(2)}, {"method": "combat"}),
-        ({"alpha": np.zeros(2, np.float32), "beta": np.zeros((0, 2)), "sigma": np.ones(2)}, {"method": "combat"}),
-        ({"alpha": np.zeros(2)}, {"method": "combat"}),
-    ]
-    for arrays, record in wrong:
-        save_arrays(tmp_path, "reference", arrays, record)
-        with pytest.raises(CheckpointError, match="do not fit together"):
-            load_reference(tmp_path)
