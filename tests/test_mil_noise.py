@@ -13,7 +13,7 @@ from mil.tasks.binary import Binary
 from mil.tasks.cox import Cox
 from mil.tasks.multiclass import Multiclass
 from mil.tasks.multitask import Member, Multitask
-from mil.training.coteaching import CoteachingSpec, exchange, kept_share, small_losses
+from mil.training.coteaching import CoteachingSpec, check_coteaching, exchange, kept_share, small_losses
 from mil.training.suspicion import confident_class, noise_share, suspicious_labels
 
 
@@ -47,6 +47,13 @@ def test_each_head_learns_what_the_other_finds_easy() -> None:
 def test_noise_that_leaves_too_little_is_refused(noise: float, ramp: int) -> None:
     with pytest.raises(ExperimentError, match="noise of co-teaching"):
         CoteachingSpec(noise, ramp)
+
+
+def test_cases_that_are_compared_are_not_left_out() -> None:
+    check_coteaching(Cox(), CoteachingSpec())
+    check_coteaching(Binary(), CoteachingSpec(0.1))
+    with pytest.raises(ExperimentError, match="use hazard"):
+        check_coteaching(Multitask((Member("a", Binary()), Member("b", Cox()))), CoteachingSpec(0.1))
 
 
 def test_the_confident_class_is_the_likeliest_of_those_that_are_reached() -> None:

@@ -236,6 +236,7 @@ def test_several_tasks_are_the_sum_of_the_single_ones() -> None:
     probabilities = [p.task.probabilities(logits[:, p.logits].numpy()) for p in parts]
     np.testing.assert_array_equal(settled.probabilities(logits.numpy()), np.concatenate(probabilities, axis=1))
     scores = settled.scores(logits.numpy())
+    np.testing.assert_array_equal(settled.score(logits.numpy()), scores[:, 0])
     np.testing.assert_array_equal(scores[:, 3], parts[3].task.score(logits[:, parts[3].logits].numpy()))
     with pytest.raises(ExperimentError, match="no task fortune"):
         settled.part("fortune")

@@ -19,12 +19,13 @@ from mil.head import build_head
 from mil.infer import predict_cohort
 from mil.tasks.task import Task
 from mil.train import Fit
+from mil.training.coteaching import check_coteaching
 from mil.training.drawing import Cases
 from mil.training.goal import Goal
 from mil.training.loop import Loop, Report
 from mil.training.objective import build_objective
 from mil.training.pooled import Pooled, pool_cohort, standardise
-from mil.training.regions import join_regions, read_regions
+from mil.training.regions import Marks, join_regions, read_regions
 
 INNER = 5
 """Folds inside the training cases that choose the penalty of the linear model; fewer where a class has few patients."""
@@ -45,6 +46,8 @@ class Development:
     pooled: Pooled
     seal: Mapping[str, object] | None = None
     """What a run keeps of the sealed cases, which are not among these; None where none are."""
+    marks: tuple[Marks | None, ...] = ()
+    """Annotated tiles of each case; () where no region is labelled."""
 
     @property
     def patients(self) -> tuple[str, ...]:
@@ -77,7 +80,8 @@ class Development:
         Returns:
             In that order.
         """
-        return Development(self.cohort.subset(rows), self.targets[rows], self.task, self.pooled.rows(rows))
+        marks = tuple(self.marks[row] for row in rows) if self.marks else ()
+        return Development(self.cohort.subset(rows), self.targets[rows], self.task, self.pooled.rows(rows), marks=marks)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,14 +104,18 @@ def prepare(experiment: Experiment) -> Development:
         experiment: What is learnt.
 
     Returns:
-        The cases; labels that cannot be learnt from end in a `LabelError`.
+        The cases; labels that cannot be learnt from end in a `LabelError`, regions in no tile in a `CohortError`.
     """
+    check_coteaching(experiment.task, experiment.coteaching)
     whole = experiment.cohort()
     cohort = experiment.development(whole)
     targets = experiment.task.targets(cohort.table)
     experiment.task.check(targets)
+    task, spec = experiment.task.fit_to(targets), experiment.regions
+    regions = read_regions(experiment.place / spec.file) if spec.file else None
+    marks = () if regions is None else join_regions(regions, cohort, task, spec.tile)
     seal = None if experiment.test is None else seal_table(whole, experiment.sealed_rows(whole))
-    return Development(cohort, targets, experiment.task.fit_to(targets), pool_cohort(cohort), seal)
+    return Development(cohort, targets, task, pool_cohort(cohort), seal, marks)
 
 
 def fit_fold(
@@ -152,20 +160,12 @@ def fit_fold(
         head, *twin = heads
         objective = build_objective(task, experiment.objective, learn.targets)
         goal = Goal(task, objective, spec, seed, experiment.coteaching, experiment.regions)
-        trained = Loop(head, _cases(experiment, learn), Cases(choose.cohort, choose.targets), goal, *twin).run(report)
+        teach, judge = (Cases(part.cohort, part.targets, part.marks) for part in (learn, choose))
+        trained = Loop(head, teach, judge, goal, *twin).run(report)
     head.requires_grad_(requires_grad=False).eval()
     metrics = trained.metrics | {"train_cases": len(learn.cohort), "validation_cases": len(choose.cohort)}
     fit = Fit(experiment.head, head, spec, source.encoder, source.mpp, metrics, task)
     return FoldFit(fit, trained.history, rows, predict_cohort(fit, data.cohort.subset(rows)))
-
-
-def _cases(experiment: Experiment, data: Development) -> Cases:
-    """The cases with their annotated tiles, if a table of regions is given."""
-    spec = experiment.regions
-    if not spec.file:
-        return Cases(data.cohort, data.targets)
-    regions = read_regions(experiment.place / spec.file)
-    return Cases(data.cohort, data.targets, join_regions(regions, data.cohort, data.task, spec.tile))
 
 
 def fit_fold_baseline(

@@ -90,7 +90,9 @@ class _Run:
         cohort = self.data.cohort
         cases = [[case.id, case.patient, case.centre, *case.slides] for case in cohort.cases]
         facts = {"bags": cohort.source.fingerprint, "cases": cases, "targets": self.data.targets.tobytes().hex()}
-        return {"kind": "oncoscope-run", "request": fingerprint(experiment=self.text.decode(), **facts)}
+        regions = [[] if one is None else [one.tiles.tolist(), one.targets.tolist()] for one in self.data.marks]
+        request = fingerprint(experiment=self.text.decode(), regions=regions, **facts)
+        return {"kind": "oncoscope-run", "request": request}
 
 
 def _run(run: _Run, pool: Pool | None, progress: Counts) -> None:

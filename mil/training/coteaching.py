@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from mil.errors import ExperimentError
+from mil.tasks.cox import Cox
+from mil.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,20 @@ class CoteachingSpec:
         """
         if not 0 <= self.noise < 0.5 or self.ramp < 1:
             raise ExperimentError("The noise of co-teaching must be from 0 to below .5, and its ramp at least 1 epoch.")
+
+
+def check_coteaching(task: Task, spec: CoteachingSpec) -> None:
+    """See that the loss of a case says something about its own label.
+
+    Args:
+        task: What is learnt.
+        spec: How much is left out.
+
+    Raises:
+        ExperimentError: Cases are to be left out of a task that compares the cases of a batch.
+    """
+    if spec.noise and any(isinstance(part.task, Cox) for part in task.parts):
+        raise ExperimentError("Co-teaching looks at each case alone, and Cox regression compares cases; use hazard.")
 
 
 def kept_share(spec: CoteachingSpec, epoch: int) -> float:
