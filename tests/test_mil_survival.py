@@ -111,32 +111,27 @@ def test_lifelines_ranks_the_same() -> None:
     assert ours["value"] == pytest.approx(concordance_index(times, -risk, events))
 
 
-def test_torchsurv_finds_the_same_where_no_times_tie() -> None:
-    import torch
-
-    from foundation.torchvision_shim import import_beside
-
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        metrics = import_beside("torchsurv.metrics")
-
-    times, events, risk = made(60, 2)
-    outcomes, ones = read_outcomes(times, events, risk), np.ones((1, 60))
-    grid = np.quantile(times, (0.2, 0.4, 0.6))
+@FEW
+@given(CASES)
+def test_auc_and_brier_are_what_their_definitions_say(cases: list[tuple[int, bool, int]]) -> None:
+    outcomes, grid = outcomes_of(cases), np.array([0.0, 1.5, 3.0])
+    ones = np.ones((1, len(outcomes)))
     steps = censoring_steps(ones, outcomes)
-    curves = np.exp(-np.outer(np.exp(risk), grid))
-    event, time, score = torch.tensor(events), torch.tensor(times), torch.tensor(risk)
-    weight, then = torch.tensor(1 / steps.before(times)[0]), torch.tensor(1 / steps.at(grid)[0])
-    ours = concordance(ones, outcomes, steps.before(times), np.inf)
-    c_index = metrics.cindex.ConcordanceIndex()
-    assert ours[0][0] == pytest.approx(float(c_index(score, event, time)), abs=1e-5)
-    assert ours[1][0] == pytest.approx(float(c_index(score, event, time, weight=weight)), abs=1e-5)
-    theirs = metrics.auc.Auc()(
-        score, event, time, auc_type="cumulative", weight=weight, new_time=torch.tensor(grid), weight_new_time=then
-    )
-    np.testing.assert_allclose(dynamic_auc(ones, outcomes, steps.before(times), grid)[0], theirs, atol=1e-5)
+    curves = np.exp(-np.outer(np.exp(outcomes.risk), grid))
+    auc = dynamic_auc(ones, outcomes, steps.before(outcomes.times), grid)[0]
     found = brier(ones, outcomes, curves, grid, uncensored=steps, everyone=survival_steps(ones, outcomes))
-    theirs = metrics.brier_score.BrierScore()(torch.tensor(curves), event, time, torch.tensor(grid), weight, then)
-    np.testing.assert_allclose(found.score[0], theirs, atol=1e-5)
+    for column, time in enumerate(grid.tolist()):
+        watched = [row for row in range(len(outcomes)) if outcomes.times[row] > time]
+        died = np.flatnonzero(outcomes.events & (outcomes.times <= time)).tolist()
+        weight = {row: 1 / g_before(outcomes, outcomes.times[row]) for row in died}
+        risk = outcomes.risk
+        won = sum(weight[i] * (0.5 * (risk[i] == risk[j]) + (risk[i] > risk[j])) for i in died for j in watched)
+        pairs = sum(weight.values()) * len(watched)
+        np.testing.assert_allclose(auc[column], won / pairs if pairs else np.nan)
+        error = sum(weight[row] * curves[row, column] ** 2 for row in died)
+        error += sum((1 - curves[row, column]) ** 2 for row in watched) / max(g_before(outcomes, time + 0.1), 1e-300)
+        if watched:
+            np.testing.assert_allclose(found.score[0, column], error / len(outcomes))
 
 
 def test_the_baseline_is_that_of_lifelines() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from tiling.fingerprint import software
 
-DISTRIBUTIONS: Final = ("oncoscope", "numpy", "torch", "safetensors", "scipy", "scikit-learn", "lifelines", "torchsurv")
+DISTRIBUTIONS: Final = ("oncoscope", "numpy", "torch", "safetensors", "scipy", "scikit-learn", "lifelines")
 
 
 def environment() -> dict[str, str]:
