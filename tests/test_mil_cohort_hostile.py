@@ -57,6 +57,16 @@ def test_a_byte_that_is_turned_is_refused_or_changes_no_feature(tmp_path: Path, 
     assert refused > len(whole) / 11 / 2
 
 
+@pytest.mark.parametrize("pack", [True, False])
+def test_a_checksum_that_does_not_fit_is_refused(tmp_path: Path, *, pack: bool) -> None:
+    turned = bytearray(small(tmp_path / "b.npz", pack=pack))
+    entry = turned.index(b"PK\x01\x02")
+    turned[entry + 16] ^= 1
+    (tmp_path / "b.npz").write_bytes(turned)
+    with pytest.raises(CohortError, match="damaged"):
+        read_all(tmp_path / "b.npz")
+
+
 def npy(descr: str, shape: str, order: str = "False", version: bytes = b"\x01\x00") -> bytes:
     said = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}".encode()
     said += b" " * (-(len(said) + 11) % 64) + b"\n"

@@ -112,6 +112,38 @@ def test_the_exact_search_finds_what_trying_all_finds(seed: int, shares: tuple[f
         assert found is None
 
 
+def test_the_exact_search_may_put_the_largest_together() -> None:
+    counts = {"a": (10, 0), "b": (0, 10), "c": (5, 5), "d": (5, 5)}
+    centres = [name for name, sizes in counts.items() for _ in range(sum(sizes))]
+    strata = np.concatenate([np.repeat([0, 1], sizes) for sizes in counts.values()])
+    names = [f"{centre}{row}" for row, centre in enumerate(centres)]
+    balance = Balance(group(names, centres, strata), np.array([0.5, 0.5]))
+    found = exact(balance)
+    assert found is not None
+    assert balance.total(found) == 0
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_exchanges_find_the_best_where_greedy_does_not(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(5, 30, 8)
+    centres = [f"c{centre}" for centre, size in enumerate(sizes) for _ in range(size)]
+    names = [str(row) for row in range(len(centres))]
+    balance = Balance(group(names, centres, rng.integers(0, 2, len(centres))), np.array([0.5, 0.5]))
+    every = np.stack(np.meshgrid(*[np.arange(2)] * 8), axis=-1).reshape(-1, 8)
+    best = min(balance.total(folds) for folds in every)
+    assert balance.total(greedy(balance, rng)) > best
+    assert balance.total(search(balance, rng)) == pytest.approx(best)
+
+
+def test_a_class_in_every_fold_comes_before_balance() -> None:
+    sizes, rare = {"x": 5, "y": 5, "z": 10}, {"x": 1, "y": 1}
+    centres = [name for part in (sizes, rare) for name, size in part.items() for _ in range(size)]
+    strata = np.repeat([0, 1], [20, 2])
+    folds = make_folds([str(row) for row in range(22)], centres, strata, FoldSpec(count=2, by="centre"))[0]
+    assert folds[-1] != folds[-2]  # though z against x and y together would be 10 against 10
+
+
 def test_search_is_as_good_as_an_independent_stratified_split_by_patient() -> None:
     from sklearn.model_selection import StratifiedGroupKFold
 

@@ -43,8 +43,8 @@ PIECE: Final = 8 << 20
 """Bytes that are unpacked or hashed at a time."""
 SMALL: Final = 256 << 20
 """Bytes of an array that may be held in memory whole."""
-_LOCAL: Final = struct.Struct("<4s22xHH")
-"""Of a zip's local header: its mark, and the lengths of what follows it."""
+_LOCAL: Final = struct.Struct("<26xHH")
+"""Of a zip's local header: the lengths of what follows it."""
 _HEADERS: Final = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -118,12 +118,12 @@ class Archive:
         with damage_is_typed(), zipfile.ZipFile(self.path) as file:
             info = file.getinfo(self._names[name])
             head, (shape, fortran, dtype) = _read_header(file, info)
+            start = _begin(self.path, info) + head if info.compress_type == zipfile.ZIP_STORED else None
         if dtype.kind not in kinds or dtype.names or dtype.subdtype or not dtype.isnative or not dtype.itemsize:
             raise CohortError(f"The array {name} holds another type of numbers or texts than this layout has.")
         if len(shape) not in dims:
             raise CohortError(f"The array {name} has {len(shape)} dimensions, which this layout has not.")
-        stored = info.compress_type == zipfile.ZIP_STORED
-        found = Member(dtype, shape, head, _begin(self.path, info) + head if stored else None, fortran)
+        found = Member(dtype, shape, head, start, fortran)
         if min(shape, default=0) < 0 or found.head + found.nbytes != info.file_size:
             raise CohortError(f"The array {name} claims another size than the file of bags has for it.")
         return found
@@ -232,11 +232,8 @@ def _begin(path: Path, info: zipfile.ZipInfo) -> int:
     """
     with path.open("rb") as file:
         file.seek(info.header_offset)
-        local = file.read(_LOCAL.size)
-        size = file.seek(0, io.SEEK_END)
-    if len(local) == _LOCAL.size:
-        mark, *follow = _LOCAL.unpack(local)
+        follow = _LOCAL.unpack(file.read(_LOCAL.size))  # zipfile has read this header before and found it whole
         begin = info.header_offset + _LOCAL.size + sum(follow)
-        if mark == b"PK\3\4" and begin + info.file_size <= size and info.file_size == info.compress_size:
-            return int(begin)
-    raise CohortError("The file of bags is no .npz file, or is cut off or damaged.")
+        if begin + info.file_size > file.seek(0, io.SEEK_END) or info.file_size != info.compress_size:
+            raise CohortError("The file of bags is cut off.")
+    return int(begin)
