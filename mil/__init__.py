@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mil.checkpoint import load_fit, save_fit
     from mil.head import HEADS, Head, HeadOutput, build_head
     from mil.infer import Prediction, predict
+    from mil.judging.evaluate import judge_run
+    from mil.judging.judge import judge
     from mil.train import Fit, FitSpec, fit
     from mil.trust.fit import fit_trust
     from mil.why.explain import explain_tiles
@@ -48,6 +50,8 @@ _LAZY = {
     "fit": "mil.train",
     "fit_trust": "mil.trust.fit",
     "fit_stack": "mil.zoom.stacking",
+    "judge": "mil.judging.judge",
+    "judge_run": "mil.judging.evaluate",
     "load_fit": "mil.checkpoint",
     "merge_zooms": "mil.zoom.merge",
     "predict": "mil.infer",
@@ -77,6 +81,8 @@ __all__ = [
     "fit",
     "fit_stack",
     "fit_trust",
+    "judge",
+    "judge_run",
     "load_fit",
     "merge_zooms",
     "predict",

@@ -119,7 +119,8 @@ def test_the_robustness_index_is_counted_over_neighbours() -> None:
 
 def test_a_single_centre_has_no_robustness_index() -> None:
     vectors, *_ = places(0.0)
-    got = robustness_index(vectors[:20], ["b"] * 20, ["c"] * 20)
-    assert got["index"] is None
-    assert got["reason"]
+    for what, place in ((["b"] * 20, ["c", "d"] * 10), (["b", "a"] * 10, ["c"] * 20)):
+        got = robustness_index(vectors[:20], what, place)
+        assert got["index"] is None
+        assert got["reason"] == "there is one biology alone, or one centre"
     assert robustness_index(vectors[:1], ["b"], ["c"])["index"] is None

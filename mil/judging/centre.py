@@ -91,4 +91,6 @@ def robustness_index(
     same_what, same_place = what[found] == what[asked][:, None], place[found] == place[asked][:, None]
     so, os = int((same_what & ~same_place).sum()), int((~same_what & same_place).sum())
     reason = None if so + os else "no neighbour differs in one of biology and centre alone"
-    return {"index": so / (so + os) if so + os else None, "so": so, "os": os, "k": k, "n": len(x), "reason": reason}
+    if min(np.unique(what).size, np.unique(place).size) < 2:
+        reason = "there is one biology alone, or one centre"
+    return {"index": None if reason else so / (so + os), "so": so, "os": os, "k": k, "n": len(x), "reason": reason}
