@@ -22,6 +22,7 @@ from mil import Bag
 from mil.cohort.write import write_bags
 from mil.errors import ExperimentError
 from mil.experiment.read import read_experiment
+from mil.tuning.cases import development, read_source
 from mil.tuning.choice import Trial, winner_of
 from mil.tuning.journal import JOURNAL
 from mil.tuning.plan import read_plan, with_trials
@@ -183,6 +184,17 @@ def test_a_folder_of_another_tuning_is_left_alone(make: Make) -> None:
     run(make(), trials=1)
     with pytest.raises(ExperimentError, match="another tuning"):
         run(make("seed = 3"), trials=1)
+
+
+def test_a_worker_that_lives_on_reads_labels_that_have_changed(make: Make) -> None:
+    plan = read_plan(make(), Path())
+    before = read_source(plan.base)
+    assert development(before) is development(before)
+    labels = plan.base.place / "labels.csv"
+    labels.write_text(labels.read_text().replace("s0,p0,c0,0", "s0,p0,c0,1"))
+    after = read_source(plan.base)
+    assert development(before).targets[0] == development(after).targets[0] == 1
+    assert before.digest != after.digest
 
 
 def test_two_processes_do_not_tune_into_one_folder(make: Make) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from mil.errors import MilError
 from mil.extra import library
 from mil.folds import FoldSpec
+from mil.tuning.cases import Source
 from mil.tuning.plan import Plan
 from mil.tuning.space import choose
 from mil.tuning.tries import Judged, Try, judge_try
@@ -55,6 +56,7 @@ class Search:
     """A search under way."""
 
     plan: Plan
+    source: Source
     study: Any
     outer: int
     told: Told
@@ -89,13 +91,13 @@ class Search:
 
     def _hand_out(self) -> Iterator[Try]:
         """The next fold of a trial under way, else the first of a new one; ends where all must be waited for."""
-        base, spec = self.plan.base, self.plan.spec
-        inner = FoldSpec(count=spec.inner, by="patient" if base.folds.by == "patient" else "centre", seed=spec.seed)
+        spec, by = self.plan.spec, self.plan.base.folds.by
+        inner = FoldSpec(count=spec.inner, by="patient" if by == "patient" else "centre", seed=spec.seed)
         while self.waiting or self._wants_more():
             trial = self.waiting.popleft() if self.waiting else self._ask()
             self.sent.append(trial)
             about = trial.user_attrs
-            yield Try(base, self.plan.changed(about[VALUES]), self.outer, inner, len(about.get(FOLDS, [])))
+            yield Try(self.source, self.plan.changed(about[VALUES]), self.outer, inner, len(about.get(FOLDS, [])))
 
     def _ask(self) -> Any:  # noqa: ANN401 - Optuna's own
         """A new trial. What it proposes depends on the seed, on its number and on what has come back."""

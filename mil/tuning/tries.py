@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mil.errors import FoldError
 from mil.experiment.experiment import Experiment
 from mil.experiment.figure import comparisons, figure_of
-from mil.experiment.fold import Development, fit_fold, prepare
-from mil.folds import FoldSpec, make_folds
-
-ALL = -1
-"""Instead of an outer fold: all cases that training may see."""
+from mil.experiment.fold import fit_fold
+from mil.folds import FoldSpec
+from mil.tuning.cases import Source, development, inside, outer_folds, split
 
 
 @dataclass(frozen=True)
 class Try:
     """One fold of one trial."""
 
-    base: Experiment
-    """Says which cases there are."""
+    source: Source
+    """Which cases there are."""
     experiment: Experiment
     """Says how is learnt."""
     outer: int
@@ -58,56 +54,15 @@ def judge_try(item: Try) -> Judged:
     Raises:
         FoldError: No two cases of the fold can be ranked.
     """
-    data = development(item.base) if item.final else _inside(item.base, item.outer)
-    folds = outer_folds(item.base) if item.final else _split(data, item.inner)
-    fold = item.outer if item.final else item.fold
     if item.final:
-        data = replace(data, task=item.base.task.fit_to(data.targets[folds != fold]))
-    found = fit_fold(item.experiment, data, folds, fold, seed=item.base.seeds[0])
+        data, folds, fold = development(item.source), outer_folds(item.source), item.outer
+        data = replace(data, task=item.source.base.task.fit_to(data.targets[folds != fold]))
+    else:
+        data, fold = inside(item.source, item.outer), item.fold
+        folds = split(data, item.inner)
+    found = fit_fold(item.experiment, data, folds, fold, seed=item.source.base.seeds[0])
     pairs = comparisons(data.task, data.targets[found.rows], found.logits)
     figure = figure_of(pairs, np.ones(len(found.rows)))
     if np.isnan(figure):
         raise FoldError("A fold has no two cases that can be ranked; fewer folds have more.")
     return Judged(figure, sum(parameter.numel() for parameter in found.fit.head.parameters()))
-
-
-@lru_cache(maxsize=1)  # all tries of a tuning ask for the same
-def development(base: Experiment) -> Development:
-    """Read the cases that training may see.
-
-    Args:
-        base: The experiment.
-
-    Returns:
-        The cases.
-    """
-    return prepare(base)
-
-
-@lru_cache(maxsize=1)
-def outer_folds(base: Experiment) -> NDArray[np.int64]:
-    """The folds of the experiment, which judge the tuning.
-
-    Args:
-        base: The experiment.
-
-    Returns:
-        int64 [cases].
-    """
-    return _split(development(base), base.folds)
-
-
-@lru_cache(maxsize=2)
-def _inside(base: Experiment, outer: int) -> Development:
-    """Cases outside an outer fold; what depends on the cases is settled by them alone."""
-    whole = development(base)
-    if outer == ALL:
-        return whole
-    part = whole.part(np.flatnonzero(outer_folds(base) != outer))
-    return replace(part, task=base.task.fit_to(part.targets))
-
-
-def _split(data: Development, spec: FoldSpec) -> NDArray[np.int64]:
-    """The first repeat, [cases]."""
-    folds: NDArray[np.int64] = make_folds(data.patients, data.centres, data.strata, spec)[0]
-    return folds

@@ -18,11 +18,12 @@ from typing import Any, Final
 from mil.experiment.figure import figure_name
 from mil.experiment.record import NOTICE
 from mil.folds import FoldSpec
+from mil.tuning.cases import ALL, Source, outer_folds, read_source
 from mil.tuning.choice import Trial, importance_of, trials_of, winner_of
 from mil.tuning.journal import journal, study
 from mil.tuning.plan import Plan
 from mil.tuning.search import Search, Told
-from mil.tuning.tries import ALL, Try, development, judge_try, outer_folds
+from mil.tuning.tries import Try, judge_try
 from tiling.fingerprint import fingerprint
 from tiling.pool import LocalPool, Pool
 
@@ -34,6 +35,7 @@ OUTER: Final = "outer"
 @dataclass(frozen=True, eq=False)
 class _Work:
     plan: Plan
+    source: Source
     storage: Any
     pool: Pool
     told: Told
@@ -42,7 +44,7 @@ class _Work:
     def search(self, outer: int) -> tuple[Any, list[Trial], Trial]:
         """Search on the cases outside an outer fold, or on all."""
         found = study(self.storage, "all" if outer == ALL else f"outer-{outer}", self.request)
-        Search(self.plan, found, outer, self.told).run(self.pool)
+        Search(self.plan, self.source, found, outer, self.told).run(self.pool)
         trials = trials_of(found)
         return found, trials, winner_of(trials)
 
@@ -52,7 +54,8 @@ class _Work:
         if OUTER not in found.user_attrs:
             base = self.plan.base
             items = [
-                Try(base, how, outer, FoldSpec(), 0, final=True) for how in (base, self.plan.changed(winner.values))
+                Try(self.source, how, outer, FoldSpec(), 0, final=True)
+                for how in (base, self.plan.changed(winner.values))
             ]
             untuned, tuned = (judged.figure for judged in self.pool.map(judge_try, items))
             found.set_user_attr(OUTER, {"untuned": untuned, "tuned": tuned})
@@ -72,12 +75,11 @@ def tune(plan: Plan, out: Path, pool: Pool | None = None, told: Told | None = No
         What `tune.json` holds. A folder that holds another tuning, or settings none of which can be judged, end in an
         `ExperimentError`.
     """
-    development.cache_clear()
-    outer_folds.cache_clear()
-    request = _request(plan)
+    source = read_source(plan.base)
+    request = _request(plan, source)
     with journal(out) as storage, LocalPool(1) if pool is None else nullcontext(pool) as workers:
-        work = _Work(plan, storage, workers, told or _quiet, request)
-        folds = range(int(outer_folds(plan.base).max()) + 1) if plan.spec.nested else ()
+        work = _Work(plan, source, storage, workers, told or _quiet, request)
+        folds = range(int(outer_folds(source).max()) + 1) if plan.spec.nested else ()
         outer = [work.nested(fold) for fold in folds]
         found, trials, winner = work.search(ALL)
         document = {
@@ -118,17 +120,11 @@ def _worth(outer: list[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def _request(plan: Plan) -> str:
-    """Digest of everything that decides the trials; of how many there are they do not depend."""
-    data = development(plan.base)
-    return fingerprint(
-        tables=plan.tables,
-        space=[asdict(entry) for entry in plan.space],
-        spec=asdict(replace(plan.spec, trials=1)),
-        bags=data.cohort.source.fingerprint,
-        cases=[[case.id, case.patient, case.centre] for case in data.cohort.cases],
-        targets=data.targets.tobytes().hex(),
-    )
+def _request(plan: Plan, source: Source) -> str:
+    """Digest of everything that decides the trials; on how many there are they do not depend."""
+    space = [asdict(entry) for entry in plan.space]
+    spec = asdict(replace(plan.spec, trials=1))
+    return fingerprint(tables=plan.tables, space=space, spec=spec, cases=source.digest)
 
 
 def _write(path: Path, text: str) -> None:
