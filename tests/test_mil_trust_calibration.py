@@ -125,6 +125,12 @@ def test_a_free_curve_is_fitted_only_to_patients_enough() -> None:
     assert staircase(999).method != "isotonic"
 
 
+def test_a_free_curve_is_not_fitted_where_it_only_follows_noise() -> None:
+    found = calibrate(ASKED, *cases(1100))
+    assert found.method == "temperature"
+    assert found.after == pytest.approx(found.before, abs=0.005)
+
+
 def test_beta_is_chosen_where_noes_and_yeses_are_wrong_by_different_amounts() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (600, 1))
@@ -159,6 +165,11 @@ def test_parts_keep_patients_whole_and_hold_every_class(rows: list[tuple[int, in
         rarest = min(set(truth.tolist()), key=lambda kind: (truth == kind).sum())
         owners = {patient for patient, kind in zip(patients, truth, strict=True) if kind == rarest}
         assert len(owners) > 1
+
+
+def test_a_patient_of_two_classes_counts_for_the_rarer() -> None:
+    assert parts_of(list("aabcde"), np.array([0, 1, 1, 0, 0, 0])).max() == 1
+    assert parts_of(list("aabcde"), np.array([0, 0, 1, 0, 0, 0])).max() == 0
 
 
 def test_patients_must_be_as_many_as_cases() -> None:
