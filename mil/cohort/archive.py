@@ -150,7 +150,6 @@ class Archive:
                     raise CohortError(f"The array {name} of the file of bags is cut off.")
                 left -= len(piece)
                 yield piece
-            stream.read(1)  # the end, where the checksum is compared
 
     def small(self, name: str, kinds: str, dims: tuple[int, ...]) -> NDArray[Any]:
         """Read an array whole.
