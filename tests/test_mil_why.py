@@ -229,6 +229,14 @@ def test_what_fits_a_head_is_chosen_and_said(monkeypatch: pytest.MonkeyPatch) ->
     assert explain_tiles(fitted("quadratic"), bag).label == "integrated gradient of the tile, in logits"
 
 
+def test_a_head_that_takes_long_is_compared_with_fewer_random_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit, bag, lots = fitted("quadratic"), bag_of(), explain_tiles(fitted("quadratic"), bag_of(), "single-tile")
+    monkeypatch.setattr("mil.why.methods.MOST_PASSES", 29)
+    few = explain_tiles(fit, bag, "single-tile")
+    assert few.faithfulness.area == lots.faithfulness.area
+    assert few.faithfulness.random_sd != lots.faithfulness.random_sd
+
+
 def test_several_heads_are_explained_by_mean_and_deviation() -> None:
     fits, bag = [fitted("abmil", seed) for seed in range(3)], bag_of()
     each = [explain_tiles(fit, bag, "contribution") for fit in fits]

@@ -16,8 +16,8 @@ from mil.train import Fit
 from mil.why.asked import Asked, Subset
 from mil.why.averaging import Averaging, scorer_of
 from mil.why.explanation import Explanation
-from mil.why.faithfulness import flip
-from mil.why.methods import find_method, fitting_method
+from mil.why.faithfulness import FEW_ORDERS, ORDERS, flip
+from mil.why.methods import find_method, fitting_method, is_cheap
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def explain(fit: Fit | Sequence[Fit], bag: Bag, method: str | None = None, *, ou
         values=values,
         method=name,
         logit=float(np.mean([one.logit for one in asked])),
-        faithfulness=flip(Vote(scorers), values),
+        faithfulness=flip(Vote(scorers), values, ORDERS if all(map(is_cheap, scorers)) else FEW_ORDERS),
         coords=bag.coords,
         gap=max((one.gap for one in found if one.gap is not None), default=None),
         sd=maps.std(axis=0) if len(fits) > 1 else None,

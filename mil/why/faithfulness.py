@@ -17,8 +17,8 @@ from mil.why.asked import Scorer
 
 FRACTIONS = 20
 """Points of a curve: 0, 5, ... 95 % of the tiles removed. At 100 % nothing is left to tell the orders apart."""
-ORDERS = 10
-"""Random orders of the reference."""
+ORDERS, FEW_ORDERS = 10, 3
+"""Random orders of the reference, and where a score takes long; each is walked in both directions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +49,13 @@ class Faithfulness:
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(self).items()}
 
 
-def flip(scorer: Scorer, values: NDArray[np.floating]) -> Faithfulness:
+def flip(scorer: Scorer, values: NDArray[np.floating], orders: int = ORDERS) -> Faithfulness:
     """Remove tiles in the order of a map, in the reverse, and in random orders.
 
     Args:
         scorer: What scores parts of the slide.
         values: The map [N]; among equal values the order is that of the tiles.
+        orders: How many random ones.
 
     Returns:
         The figure and its curves; all 0 for a slide of one tile.
@@ -62,7 +63,7 @@ def flip(scorer: Scorer, values: NDArray[np.floating]) -> Faithfulness:
     rng = np.random.default_rng(0)
     order = np.argsort(-values, kind="stable")
     most, least = _curve(scorer, order), _curve(scorer, order[::-1])
-    luck = [rng.permutation(scorer.count) for _ in range(ORDERS)]
+    luck = [rng.permutation(scorer.count) for _ in range(orders)]
     pairs = [(_curve(scorer, one), _curve(scorer, one[::-1])) for one in luck]
     areas = [_area(first, second) for first, second in pairs]
     return Faithfulness(
@@ -79,7 +80,9 @@ def flip(scorer: Scorer, values: NDArray[np.floating]) -> Faithfulness:
 def _curve(scorer: Scorer, order: NDArray[np.int64]) -> NDArray[np.float64]:
     """Score after each share of the tiles is removed, at least one is left [F]."""
     gone = np.arange(FRACTIONS) * scorer.count // FRACTIONS
-    return scorer.scores([np.sort(order[count:]) for count in gone])
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return scorer.scores([np.flatnonzero(rank >= count) for count in gone])
 
 
 def _area(most: NDArray[np.float64], least: NDArray[np.float64]) -> float:

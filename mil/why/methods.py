@@ -30,7 +30,7 @@ LABELS: Mapping[str, str] = {
     "attention": "attention to the tile",
 }
 """Name -> what its values are, for the legend of a map."""
-MOST_PASSES = 2048
+MOST_PASSES = 1024
 """Tiles up to which a head that does not average is run once for each: N passes over N tiles."""
 
 
@@ -64,5 +64,16 @@ def fitting_method(asked: Asked, scorer: Asked | Averaging) -> str:
     """
     if asked.whole.contributions is not None:
         return "contribution"
-    cheap = isinstance(scorer, Averaging) or asked.count <= MOST_PASSES
-    return "leave-one-out" if cheap else "integrated-gradients"
+    return "leave-one-out" if is_cheap(scorer) else "integrated-gradients"
+
+
+def is_cheap(scorer: Asked | Averaging) -> bool:
+    """Say whether a slide can be scored many times.
+
+    Args:
+        scorer: The cheapest exact way to score parts of it.
+
+    Returns:
+        True for a head that averages, and for few tiles.
+    """
+    return isinstance(scorer, Averaging) or scorer.count <= MOST_PASSES
