@@ -136,6 +136,16 @@ def test_integrated_gradients_sum_to_the_difference_from_a_slide_of_mean_tiles(
     assert found.gap <= 0.01 * max(1, abs(found.logit - start))
 
 
+def test_a_head_that_takes_long_is_integrated_in_the_first_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mil.why.integrated_gradients.STEPS", 1)
+    exact = explain_tiles(fitted("abmil"), bag_of(), "integrated-gradients").gap
+    monkeypatch.setattr("mil.why.integrated_gradients.is_cheap", lambda _: False)
+    rough = explain_tiles(fitted("abmil"), bag_of(), "integrated-gradients").gap
+    assert exact is not None
+    assert rough is not None
+    assert rough > 2 * exact
+
+
 def test_integrated_gradients_of_a_square_are_known() -> None:
     """For f = (mean of w x)^2 from x = b, tile i gets w (x_i - b) / N times the integral of twice the mean."""
     fit, bag = fitted("quadratic"), bag_of(9)
@@ -224,14 +234,14 @@ def test_what_fits_a_head_is_chosen_and_said(monkeypatch: pytest.MonkeyPatch) ->
     bag = bag_of()
     assert explain_tiles(fitted("abmil"), bag).method == "contribution"
     assert explain_tiles(fitted("quadratic"), bag).method == "leave-one-out"
-    monkeypatch.setattr("mil.why.methods.MOST_PASSES", 29)
+    monkeypatch.setattr("mil.why.averaging.MOST_PASSES", 29)
     assert explain_tiles(fitted("quadratic"), bag).method == "integrated-gradients"
     assert explain_tiles(fitted("quadratic"), bag).label == "integrated gradient of the tile, in logits"
 
 
 def test_a_head_that_takes_long_is_compared_with_fewer_random_orders(monkeypatch: pytest.MonkeyPatch) -> None:
     fit, bag, lots = fitted("quadratic"), bag_of(), explain_tiles(fitted("quadratic"), bag_of(), "single-tile")
-    monkeypatch.setattr("mil.why.methods.MOST_PASSES", 29)
+    monkeypatch.setattr("mil.why.averaging.MOST_PASSES", 29)
     few = explain_tiles(fit, bag, "single-tile")
     assert few.faithfulness.area == lots.faithfulness.area
     assert few.faithfulness.random_sd != lots.faithfulness.random_sd

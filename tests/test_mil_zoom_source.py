@@ -59,6 +59,7 @@ def test_slides_are_the_union_and_rows_those_of_the_plan(folder: Path) -> None:
     assert source.plan.zoom_of(source.features(2)).tolist() == [1] * 4
     some = np.array([0, 3, 4, 6])
     np.testing.assert_array_equal(source.features(1, some), whole[some])
+    np.testing.assert_array_equal(source.features(1, np.array([2, 5])), whole[[2, 5]])
     assert source.features(1, np.zeros(0, np.int64)).shape == (0, 8)
 
 

@@ -23,6 +23,8 @@ LEAST = 1e-6
 """Least attention that a part must have had; below it, float32 has rounded too much away, and the head is run."""
 TOLERANCE = 1e-4
 """How far formula and head may lie apart, in logits and relative: what float32 rounds."""
+MOST_PASSES = 1024
+"""Tiles up to which a head that does not average is run once for each: N passes over N tiles."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,18 @@ def scorer_of(asked: Asked) -> Asked | Averaging:
     tried = _parts(quick.weights)
     agree = np.allclose(quick.scores(tried), asked.scores(tried), rtol=TOLERANCE, atol=TOLERANCE)
     return quick if agree else asked
+
+
+def is_cheap(scorer: Asked | Averaging) -> bool:
+    """Say whether a slide can be scored many times.
+
+    Args:
+        scorer: The cheapest exact way to score parts of it.
+
+    Returns:
+        True for a head that averages, and for few tiles.
+    """
+    return isinstance(scorer, Averaging) or scorer.count <= MOST_PASSES
 
 
 def _parts(weights: NDArray[np.float64]) -> list[Subset]:

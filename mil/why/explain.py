@@ -14,10 +14,10 @@ from mil.errors import ExperimentError
 from mil.infer import require_fitting
 from mil.train import Fit
 from mil.why.asked import Asked, Subset
-from mil.why.averaging import Averaging, scorer_of
+from mil.why.averaging import Averaging, is_cheap, scorer_of
 from mil.why.explanation import Explanation
 from mil.why.faithfulness import FEW_ORDERS, ORDERS, flip
-from mil.why.methods import find_method, fitting_method, is_cheap
+from mil.why.methods import find_method, fitting_method
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from mil.errors import ExperimentError
 from mil.why.asked import Asked
 from mil.why.attention import attention
-from mil.why.averaging import Averaging
+from mil.why.averaging import Averaging, is_cheap
 from mil.why.contribution import contribution
 from mil.why.integrated_gradients import integrated_gradients
 from mil.why.leave_one_out import leave_one_out
@@ -30,8 +30,6 @@ LABELS: Mapping[str, str] = {
     "attention": "attention to the tile",
 }
 """Name -> what its values are, for the legend of a map."""
-MOST_PASSES = 1024
-"""Tiles up to which a head that does not average is run once for each: N passes over N tiles."""
 
 
 def find_method(name: str) -> Method:
@@ -65,15 +63,3 @@ def fitting_method(asked: Asked, scorer: Asked | Averaging) -> str:
     if asked.whole.contributions is not None:
         return "contribution"
     return "leave-one-out" if is_cheap(scorer) else "integrated-gradients"
-
-
-def is_cheap(scorer: Asked | Averaging) -> bool:
-    """Say whether a slide can be scored many times.
-
-    Args:
-        scorer: The cheapest exact way to score parts of it.
-
-    Returns:
-        True for a head that averages, and for few tiles.
-    """
-    return isinstance(scorer, Averaging) or scorer.count <= MOST_PASSES
