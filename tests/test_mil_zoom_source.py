@@ -56,6 +56,7 @@ def test_slides_are_the_union_and_rows_those_of_the_plan(folder: Path) -> None:
     np.testing.assert_array_equal(whole[:4, 2:6], cells.features(1))
     np.testing.assert_array_equal(whole[4:, 6:], tissue.features(0))
     np.testing.assert_array_equal(source.coords(1), np.concatenate([cells.coords(1), tissue.coords(0)]))
+    np.testing.assert_array_equal(source.coords(2), tissue.coords(1))
     assert source.plan.zoom_of(source.features(2)).tolist() == [1] * 4
     some = np.array([0, 3, 4, 6])
     np.testing.assert_array_equal(source.features(1, some), whole[some])
