@@ -22,6 +22,7 @@ from mil.experiment.run import run_experiment
 from mil.folds import FoldSpec, check_folds, make_folds
 from mil.tasks.read import read_task
 from mil.training.spec import TrainSpec
+from mil.trust.cases import verdicts
 
 TOML = b"""
 [experiment]
@@ -133,6 +134,20 @@ def test_a_run_knows_what_its_scores_may_be_believed(finished: RunFolder, experi
     assert finished.outliers.judge([experiment.cohort().features(0)]).distance > 0
     lines = (finished.path / "suspects.csv").read_text().splitlines()
     assert len(lines) == 1 + finished.record["suspects"]
+
+
+def test_every_case_gets_a_verdict_by_the_better_model(
+    finished: RunFolder, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sealed = experiment.sealed(experiment.cohort())
+    found = verdicts(finished, sealed)
+    assert len(found) == len(sealed)
+    assert {one.state for one in found} <= {"answer", "refer", "not evaluable"}
+    other = "baseline" if finished.record["winner"] == "head" else "head"
+    turned = verdicts(replace(finished, record={**finished.record, "winner": other}), sealed)
+    assert [one.text for one in found] != [one.text for one in turned]
+    monkeypatch.setattr(RunFolder, "trust", lambda *_: None)
+    assert {one.state for one in verdicts(finished, sealed)} == {"refer"}
 
 
 def test_the_same_experiment_in_the_same_folder_is_not_run_again(finished: RunFolder, experiment: Experiment) -> None:
