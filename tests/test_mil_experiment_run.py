@@ -142,7 +142,6 @@ def test_every_case_gets_a_verdict_by_the_better_model(
     sealed = experiment.sealed(experiment.cohort())
     found = verdicts(finished, sealed)
     assert len(found) == len(sealed)
-    assert {one.state for one in found} <= {"answer", "refer", "not evaluable"}
     other = "baseline" if finished.record["winner"] == "head" else "head"
     turned = verdicts(replace(finished, record={**finished.record, "winner": other}), sealed)
     assert [one.text for one in found] != [one.text for one in turned]
