@@ -16,6 +16,9 @@ from mil.training.region_loss import draw_tiles
 from mil.training.regions import Marks
 from mil.training.sampling import Sampler
 
+NOISE = 1 << 22
+"""Numbers drawn once a fit, of which each batch takes another stretch: fresh ones cost a tenth of an epoch."""
+
 
 @dataclass(frozen=True, eq=False)
 class Cases:
@@ -67,7 +70,8 @@ class Drawer:
         self.cases, self.goal, self.scale = cases, goal, scale
         rng = np.random.default_rng(goal.seed)
         self.sampler = Sampler(cases.cohort.sizes(), goal.enough, rng, goal.objective.draw)
-        self.noise = torch.Generator().manual_seed(goal.seed)
+        self.chance = torch.Generator().manual_seed(goal.seed)
+        self.noise = goal.spec.noise * torch.randn(NOISE if goal.spec.noise else 0, generator=self.chance)
 
     def batch(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> Batch:
         """Read the drawn tiles of some cases and add noise.
@@ -86,10 +90,17 @@ class Drawer:
             marked.append(truth)
         features, mask = collate(drawn)
         if self.goal.spec.noise:
-            spread = torch.empty_like(features).normal_(0, self.goal.spec.noise, generator=self.noise)
-            features = torch.addcmul(features, spread, self.scale)
+            features = torch.addcmul(features, self._noise(features.shape), self.scale)
         targets = torch.from_numpy(self.cases.targets[rows])
         return Batch(features, mask, targets, _padded(marked, mask) if self.cases.marks else None)
+
+    def _noise(self, shape: torch.Size) -> Tensor:
+        """Another stretch of the noise that was drawn, or fresh noise where a batch is longer."""
+        spare = len(self.noise) - shape.numel()
+        if spare < 0:
+            return self.goal.spec.noise * torch.randn(shape, generator=self.chance)
+        start = int(torch.randint(spare + 1, (1,), generator=self.chance))
+        return self.noise[start : start + shape.numel()].view(shape)
 
     def _tiles(self, row: int, count: int) -> tuple[NDArray[np.int64] | None, NDArray[np.float32]]:
         """Which tiles, and what those that are annotated are labelled with."""
