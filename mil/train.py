@@ -61,7 +61,7 @@ class FitSpec:
     def training(self) -> TrainSpec:
         """The same for the loop: a constant step and nothing that smooths, as this verb has always fitted."""
         own = {name: getattr(self, name) for name in SHARED}
-        return TrainSpec(**own, schedule="constant", warm_up=0.0, clip=0.0, noise=0.0, ema=0.0)
+        return TrainSpec(**own, steps=1, schedule="constant", warm_up=0.0, clip=0.0, noise=0.0, ema=0.0)
 
 
 SHARED = ("epochs", "min_epochs", "patience", "batch", "tiles", "keep", "lr", "weight_decay", "validation")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from api.cli import main
+from mil.experiment.read import read_experiment
+
+ROOT = Path(__file__).resolve().parents[1]
 
 TOML = """
 [experiment]
@@ -74,3 +79,28 @@ def test_what_cannot_be_run_is_one_sentence(
     assert said.err.count("\n") == 1
     assert str(folder) not in said.err
     assert not (folder / "run").exists()
+
+
+def test_the_page_for_researchers_works_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "training.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    for language, code in re.findall(r"<!-- run: training -->\n```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL):
+        if language == "toml":
+            Path("experiment.toml").write_text(code)
+        elif language == "python":
+            exec(compile(code, "training.md", "exec"), {})  # noqa: S102 - the document is ours
+        else:
+            assert main(shlex.split(code)[1:]) == 0
+    said = capsys.readouterr().out
+    assert "recommended: " in said
+    assert "(10, 60, 1)" in said
+
+
+@pytest.mark.parametrize("name", ["msi", "response", "survival"])
+def test_the_examples_can_be_read(name: str, data_dir: Path) -> None:
+    experiment = read_experiment(ROOT / "docs" / "examples" / f"{name}.toml", data_dir)
+    cohort = experiment.development(experiment.cohort())
+    experiment.task.check(experiment.task.targets(cohort.table))
+    assert len(cohort) > 150

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -37,22 +38,36 @@ class Sampler:
         self.least = np.clip(np.rint(spec.keep * sizes).astype(np.int64), 1, self.most)
 
     @property
-    def steps(self) -> int:
-        """Batches of an epoch."""
+    def once(self) -> int:
+        """Batches that hold every case once."""
         return max(1, round(len(self.sizes) / self.spec.batch))
 
+    @property
+    def passes(self) -> int:
+        """How often an epoch goes through the cases: few cases several times."""
+        return math.ceil(self.spec.steps / self.once)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        return self.once * self.passes
+
     def epoch(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Go through the cases once.
+        """Go through the cases, each time in another order and with other tiles.
 
         Yields:
             Rows of the cases of a batch [B], and how many tiles of each are drawn [B].
         """
+        for _ in range(self.passes):
+            yield from self._pass()
+
+    def _pass(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         order = self._order()
         counts = self.rng.integers(self.least[order], self.most[order] + 1)
-        parts = max(min(BLOCKS, self.steps), self.steps // BLOCK)
+        parts = max(min(BLOCKS, self.once), self.once // BLOCK)
         blocks = np.array_split(np.arange(len(order)), parts)
         near = np.concatenate([block[np.argsort(counts[block], kind="stable")] for block in blocks])
-        batches = np.array_split(near, self.steps)
+        batches = np.array_split(near, self.once)
         for chosen in self.rng.permutation(len(batches)):
             yield order[batches[chosen]], counts[batches[chosen]]
 

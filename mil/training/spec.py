@@ -22,8 +22,10 @@ class TrainSpec:
     """The loss of the first epochs says little, so none of them stops the fit."""
     patience: int = 10
     """Epochs without a better validation loss before stopping."""
-    batch: int = 16
-    """Cases a step: enough for both classes to be there, few enough for many steps a small cohort."""
+    batch: int = 32
+    """Cases a step: enough for both classes to be there and for a step to cost little beside its arithmetic."""
+    steps: int = 10
+    """Steps an epoch has at least: a small cohort is gone through several times, so that epochs mean something."""
     tiles: int = 2048
     """At most so many random tiles of a training case; bounds memory and makes each epoch see another bag."""
     keep: float = 0.5
