@@ -5,13 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mil import HEADS, HeadError, build_head
+from mil import HEADS, Fit, FitSpec, HeadError, build_head, load_fit, save_fit
 from mil.head import Setting
 from mil.pooling import masked_softmax
 from mil.testing import HeadConformance
@@ -181,6 +182,23 @@ def test_attention_is_equation_9_of_ilse() -> None:
 def test_what_cannot_be_built_is_refused(name: str, settings: dict[str, Setting], words: str) -> None:
     with pytest.raises(HeadError, match=words):
         build_head(name, 4, settings=settings)
+
+
+def test_a_text_among_the_settings_is_saved_and_loaded(tmp_path: Path) -> None:
+    head = build_head("dtfd", 6, 1, {"inner": "dsmil", "hidden": 8}).eval()
+    fitted = Fit("dtfd", head, FitSpec(settings=(("inner", "dsmil"), ("hidden", 8))))
+    save_fit(fitted, tmp_path)
+    again = load_fit(tmp_path)
+    assert (again.digest, again.spec) == (fitted.digest, fitted.spec)
+    tiles, mask = torch.randn(1, 9, 6), torch.ones(1, 9, dtype=torch.bool)
+    assert torch.equal(again.head(tiles, mask).logits, head(tiles, mask).logits)
+
+
+def test_weights_keep_the_names_under_which_heads_were_saved() -> None:
+    names = {"mean", "scale", "embed.0.weight", "embed.0.bias", "read.weight", "read.bias"}
+    assert set(build_head("mean", 3).state_dict()) == names
+    names |= {"content.weight", "content.bias", "gate.weight", "gate.bias", "weigh.weight"}
+    assert set(build_head("abmil", 3).state_dict()) == names
 
 
 def test_importing_mil_loads_no_torch() -> None:

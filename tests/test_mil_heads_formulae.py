@@ -222,3 +222,11 @@ def test_dtfd_learns_from_both_tiers() -> None:
         return torch.tensor(float(len(seen)))  # 1, 2 and 3 for the pseudo-bags, then 4
 
     assert_close(head.objective(TILES[None], WHOLE, bag_loss, None), torch.tensor(0.25 * 4 + 0.75 * 2))
+
+
+def test_evidence_too_small_to_write_down_is_shared_evenly() -> None:
+    head, weights, _ = made("noisy_or", 2, {"concepts": 3})
+    weights["concept.bias"].fill_(-1e4)
+    output = head(TILES[None], WHOLE, explain=True)
+    assert_close(output.attention, torch.full((1, 7), 1 / 7))
+    assert_close(output.contributions.sum(dim=1) + head.bias, output.logits)

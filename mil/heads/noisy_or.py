@@ -19,6 +19,9 @@ from torch.nn import functional
 from mil.head import EmbeddedHead, HeadOutput, HeadSettings
 from mil.presence import Presence
 
+LEAST = 1e-30
+"""Evidence of any tile, so that a concept that is nowhere still has a share to divide."""
+
 
 @dataclass(frozen=True)
 class NoisyOrSettings(HeadSettings):
@@ -59,7 +62,7 @@ class NoisyOrHead(EmbeddedHead):
             The output; what a concept is worth is divided as its evidence is.
         """
         like = self.concept(features).float()  # [B, N, K]
-        evidence = functional.softplus(like).masked_fill(~mask[..., None], 0.0)  # [B, N, K], -log(1 - p)
+        evidence = functional.softplus(like).clamp(min=LEAST) * mask[..., None]  # [B, N, K], -log(1 - p)
         total = evidence.sum(dim=1)  # [B, K]
         presence = -torch.expm1(-total)  # [B, K]
         logits = self.read(presence)  # [B, C]
