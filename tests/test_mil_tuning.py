@@ -242,6 +242,14 @@ def test_plans_that_make_no_sense_are_refused_before_anything_is_trained(
         read_plan(make(toml=TOML.replace(old, new)), Path())
 
 
+def test_settings_of_a_head_that_is_replaced_go_with_it(make: Make) -> None:
+    toml = TOML.replace('name = "mean"\n[training]', 'name = "abmil"\nhidden = 6\n[training]')
+    plan = read_plan(make(toml=toml), Path())
+    assert plan.changed({"training.lr": 0.1}).settings == (("hidden", 6),)
+    assert plan.changed({"head.name": "abmil", "head.hidden": 7}).settings == (("hidden", 7),)
+    assert plan.changed({"head.name": "mean"}).settings == ()
+
+
 def trial(number: int, folds: tuple[float, ...], weights: int, state: str = "complete") -> Trial:
     return Trial(number, state, {}, folds, weights, None)
 
