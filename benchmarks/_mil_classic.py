@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from benchmarks._mil_runs import Bench, accuracy, rounded, toml
-from mil import roc_auc
+from mil import HEADS, roc_auc
 from mil.experiment.folder import RunFolder
 
 RECALLED: Final = {
@@ -25,7 +25,6 @@ RECALLED: Final = {
 RECIPE: Final = {"epochs": 40, "batch": 8, "lr": 5e-4, "tiles": 32, "validation": 0.0, "noise": 0.0}
 UCSB: Final = 0.875
 """AUROC of logistic regression on mean-pooled features, measured once before this project; the figure to reach."""
-UCSB_HEADS: Final = ("abmil", "mean_mlp", "additive", "noisy_or", "instance_max")
 
 
 def classic(bench: Bench) -> dict[str, Any]:
@@ -38,9 +37,13 @@ def classic(bench: Bench) -> dict[str, Any]:
 
 
 def ucsb(bench: Bench) -> dict[str, Any]:
-    """Breast cancer cells of UCSB: every head by the same recipe, none chosen; all are shown."""
-    found = {head: _judge(_run(bench, "ucsb_breast_cancer", head)) for head in UCSB_HEADS}
-    return {"heads": found, "to_reach": UCSB}
+    """Breast cancer cells of UCSB: every head by the same recipe, and the mean of them all; none is chosen."""
+    runs = {head: _run(bench, "ucsb_breast_cancer", head) for head in HEADS}
+    tables = [run.out_of_fold() for run in runs.values()]
+    said = np.mean([1 / (1 + np.exp(-table.by_repeat[:, :, 0])) for table in tables], axis=0)
+    together = [roc_auc(tables[0].targets[:, 0], repeat) for repeat in said]
+    found = {head: _judge(run) for head, run in runs.items()}
+    return {"heads": found, "all_heads_together_auroc": rounded(np.mean(together)), "to_reach": UCSB}
 
 
 def _run(bench: Bench, name: str, head: str) -> RunFolder:
