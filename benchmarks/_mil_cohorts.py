@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from benchmarks._mil_runs import Bench, areas, rounded, tcga
+from mil.cohort.cohort import Cohort
 from mil.experiment.folder import RunFolder
 from mil.experiment.out_of_fold import OutOfFold
+from mil.judging.harmonising import harmonised
 from mil.judging.survival import judge_survival
 from mil.judging.validation import holm
 from mil.metrics import roc_auc
@@ -154,6 +156,41 @@ def _survival(bench: Bench, cancer: str) -> dict[str, Any]:
         "head_uno": judged["uno_c"],
         "winner": run.record["winner"],
     }
+
+
+def transfer(bench: Bench) -> dict[str, Any]:
+    """Models of one cancer on another, as they are and with the others' centres made like the first's."""
+    pairs = ((COLORECTAL, ["STAD"]), (["STAD"], COLORECTAL), (["LGG"], ["STAD"]))
+    return {f"{'+'.join(home)} to {'+'.join(away)}": _transfer(bench, home, away) for home, away in pairs}
+
+
+def _transfer(bench: Bench, home: list[str], away: list[str]) -> dict[str, Any]:
+    ours, theirs = _response(bench, home), _response(bench, away)
+    cohort = theirs.experiment.development(theirs.experiment.cohort())
+    said = {name: _abroad(ours, seen) for name, seen in _seen(ours, cohort).items()}
+    truth, there, here = theirs.out_of_fold().targets[:, 0], theirs.out_of_fold(), ours.out_of_fold()
+    own = here.targets[:, 0]
+    return {
+        "at_home": {"head": _area(own, here.logits), "logistic": _area(own, here.baseline_logits)},
+        **{name: {kind: _area(truth, logits) for kind, logits in both.items()} for name, both in said.items()},
+        "trained_there": {"head": _area(truth, there.logits), "logistic": _area(truth, there.baseline_logits)},
+    }
+
+
+def _seen(ours: RunFolder, cohort: Cohort) -> dict[str, Cohort]:
+    """The foreign cases as they are, and made like those of training without looking at their labels."""
+    return {"abroad": cohort, "combat": harmonised(ours, cohort, "combat"), "coral": harmonised(ours, cohort, "coral")}
+
+
+def _abroad(ours: RunFolder, cohort: Cohort) -> dict[str, NDArray[np.float32]]:
+    return {
+        "head": ours.predict_logits(cohort).mean(axis=0),
+        "logistic": ours.predict_baseline(cohort).mean(axis=0),
+    }
+
+
+def _area(truth: NDArray[np.float32], logits: NDArray[np.float32]) -> float:
+    return rounded(roc_auc(truth, logits[:, 0]))
 
 
 def conformal(bench: Bench) -> dict[str, Any]:

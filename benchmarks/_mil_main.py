@@ -1,7 +1,7 @@
 """How good and how fast heads are: classic sets, algorithmic tests, and treatment response, MSI and survival in TCGA.
 
     python benchmarks/mil.py [--data ../shared/data] [--out FOLDER] [--workers 2] [--fewer]
-                             [--only classic ucsb algorithmic msi response survival conformal speed]
+                             [--only classic ucsb algorithmic msi response survival transfer conformal speed]
 
 Nothing is chosen on test: one recipe a part, written down before, and every judgement is out of fold. Runs are kept in
 FOLDER, and a second call goes on with what is there. The features of the TCGA bags are of an encoder trained on
@@ -24,7 +24,7 @@ from typing import Any, Final
 
 from benchmarks._algorithmic import run as algorithmic
 from benchmarks._mil_classic import classic, ucsb
-from benchmarks._mil_cohorts import conformal, msi, response, survival
+from benchmarks._mil_cohorts import conformal, msi, response, survival, transfer
 from benchmarks._mil_runs import Bench
 from benchmarks._mil_speed import speed
 from mil import HEADS
@@ -40,6 +40,7 @@ PARTS: Final[dict[str, Callable[[Bench], Any]]] = {
     "msi": msi,
     "response": response,
     "survival": survival,
+    "transfer": transfer,
     "conformal": conformal,
 }
 
