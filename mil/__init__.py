@@ -24,6 +24,12 @@ from mil.metrics import roc_auc
 
 if TYPE_CHECKING:
     from mil.checkpoint import load_fit, save_fit
+    from mil.cohort.read import read_cohort
+    from mil.cohort.write import write_bags
+    from mil.experiment.folder import RunFolder
+    from mil.experiment.read import read_experiment
+    from mil.experiment.run import run_experiment
+    from mil.folds import make_folds
     from mil.head import HEADS, Head, HeadOutput, build_head
     from mil.infer import Prediction, predict
     from mil.judging.evaluate import judge_run
@@ -37,25 +43,32 @@ if TYPE_CHECKING:
     from mil.zoom.stacking import fit_stack
 
 _LAZY = {
-    "Explanation": "mil.why.explanation",
-    "HEADS": "mil.head",
-    "Fit": "mil.train",
-    "FitSpec": "mil.train",
-    "Head": "mil.head",
-    "HeadOutput": "mil.head",
-    "Prediction": "mil.infer",
     "build_head": "mil.head",
     "cascade_slide": "mil.zoom.on_store",
     "explain_tiles": "mil.why.explain",
+    "Explanation": "mil.why.explanation",
+    "Fit": "mil.train",
     "fit": "mil.train",
-    "fit_trust": "mil.trust.fit",
     "fit_stack": "mil.zoom.stacking",
     "judge": "mil.judging.judge",
     "judge_run": "mil.judging.evaluate",
+    "fit_trust": "mil.trust.fit",
+    "FitSpec": "mil.train",
+    "Head": "mil.head",
+    "HeadOutput": "mil.head",
+    "HEADS": "mil.head",
+    "judge": "mil.judging.judge",
     "load_fit": "mil.checkpoint",
+    "make_folds": "mil.folds",
     "merge_zooms": "mil.zoom.merge",
     "predict": "mil.infer",
+    "Prediction": "mil.infer",
+    "read_cohort": "mil.cohort.read",
+    "read_experiment": "mil.experiment.read",
+    "run_experiment": "mil.experiment.run",
+    "RunFolder": "mil.experiment.folder",
     "save_fit": "mil.checkpoint",
+    "write_bags": "mil.cohort.write",
 }
 
 __all__ = [
@@ -74,6 +87,7 @@ __all__ = [
     "MetricError",
     "MilError",
     "Prediction",
+    "RunFolder",
     "bag_from_embeddings",
     "build_head",
     "cascade_slide",
@@ -84,10 +98,15 @@ __all__ = [
     "judge",
     "judge_run",
     "load_fit",
+    "make_folds",
     "merge_zooms",
     "predict",
+    "read_cohort",
+    "read_experiment",
     "roc_auc",
+    "run_experiment",
     "save_fit",
+    "write_bags",
 ]
 
 
