@@ -57,7 +57,6 @@ _LAZY = {
     "Head": "mil.head",
     "HeadOutput": "mil.head",
     "HEADS": "mil.head",
-    "judge": "mil.judging.judge",
     "load_fit": "mil.checkpoint",
     "make_folds": "mil.folds",
     "merge_zooms": "mil.zoom.merge",

@@ -122,7 +122,7 @@ def test_zooms_that_are_not_there_are_refused(tmp_path: Path, zooms: list[float]
 CELLS = st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), unique=True)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fine=CELLS.filter(bool), middle=CELLS.filter(bool), coarse=CELLS.filter(bool))
 def test_each_part_is_of_the_tile_that_holds_the_place(
     tmp_path_factory: pytest.TempPathFactory, fine: Cells, middle: Cells, coarse: Cells
