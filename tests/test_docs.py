@@ -100,7 +100,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
     process.wait(20)
 
 
-@pytest.mark.parametrize("name", ["heads", "lab", "researcher", "tiles", "text"])
+@pytest.mark.parametrize("name", ["lab", "researcher", "tiles", "text"])
 def test_journey(name: str, tmp_path: Path) -> None:
     write_slide(tmp_path / "slide.tiff", size=(2400, 2000))
     port = free_port()
@@ -109,7 +109,7 @@ def test_journey(name: str, tmp_path: Path) -> None:
 
 
 def test_no_journey_is_forgotten() -> None:
-    assert set(journeys()) == {"heads", "lab", "researcher", "tiles", "text"}
+    assert set(journeys()) == {"lab", "researcher", "tiles", "text"}
 
 
 @pytest.mark.parametrize("path", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
