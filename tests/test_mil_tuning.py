@@ -22,7 +22,7 @@ from mil import Bag
 from mil.cohort.write import write_bags
 from mil.errors import ExperimentError
 from mil.experiment.read import read_experiment
-from mil.tuning.cases import development, read_source
+from mil.tuning.cases import ALL, development, inside, outer_folds, read_source
 from mil.tuning.choice import Trial, winner_of
 from mil.tuning.journal import JOURNAL
 from mil.tuning.plan import read_plan, with_trials
@@ -143,6 +143,7 @@ def test_outer_folds_judge_the_tuning_itself(make: Make) -> None:
     assert nested["tuned"] == pytest.approx(np.mean([fold["tuned"] for fold in nested["folds"]]))
     assert nested["gain"] == pytest.approx(nested["tuned"] - nested["untuned"])
     assert nested["tuned"] != nested["promised"]
+    assert any(fold["tuned"] != fold["untuned"] for fold in nested["folds"])
 
 
 def test_labels_of_sealed_cases_change_nothing(make: Make) -> None:
@@ -213,6 +214,18 @@ def test_settings_that_cannot_be_learnt_with_end_their_trial_alone(make: Make) -
     assert all("not a number" in trial["fault"] for trial in found["trials"] if trial["state"] == "fail")
     with pytest.raises(ExperimentError, match=r"No setting could be judged\. The loss"):
         run(make(toml=toml.replace("1e-3, 1e30", "1e29, 1e30")), "other", trials=2)
+
+
+def test_a_search_never_sees_the_outer_fold_that_judges_it(make: Make) -> None:
+    source = read_source(read_plan(make(), Path()).base)
+    whole, folds = development(source), outer_folds(source)
+    for fold in range(3):
+        seen = {case.id for case in inside(source, fold).cohort.cases}
+        judging = {case.id for case, own in zip(whole.cohort.cases, folds, strict=True) if own == fold}
+        assert judging
+        assert seen.isdisjoint(judging)
+        assert len(seen | judging) == len(whole.cohort)
+    assert inside(source, ALL) is whole
 
 
 @pytest.mark.parametrize(
