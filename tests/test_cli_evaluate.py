@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import redirect_stderr, redirect_stdout
+from hashlib import sha256
 from html.parser import HTMLParser
 from io import StringIO
 from pathlib import Path
@@ -14,11 +15,13 @@ import numpy as np
 import pytest
 
 from api.cli import main
+from api.cli.judging import text_of
 from mil.errors import CohortError
 from mil.experiment.folder import RunFolder
 from mil.judging.elsewhere import Elsewhere, read_elsewhere
 from mil.judging.own import groups, own_cohort
 from mil.judging.predicted import out_of_fold
+from mil.judging.report.words import interval
 from mil.metrics import roc_auc
 from mil.trust.fit import fit_trust
 
@@ -68,6 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("run", BINARY, "mean"),
         ("other", BINARY, "abmil"),
         ("cox", 'kind = "cox"\ntime = "days"\nevent = "dead"', "mean"),
+        ("all", 'kind = "cox"\ntime = "days"\nevent = "dead"', "mean"),
     ):
         text = TOML.format(task=task, head=head) + (seal if name == "cox" else "")
         (folder / f"{name}.toml").write_text(text.replace("hidden", "attention") if head == "abmil" else text)
@@ -146,7 +150,10 @@ def test_the_page_needs_nothing_and_hides_nothing(folder: Path, own: dict[str, A
     assert not re.findall(r"(?:href|src|url\()=?[\"']?http", text)
     assert "Research use only" in text
     assert "toy &lt;b&gt;&amp;amp;" in text
-    assert "48 cases of 40 patients" in text
+    assert "48 cases of 40 patients.<" in text
+    assert "Thresholds were chosen on the other folds." in text
+    assert "<td>40</td>" in text  # patients of the sets are a whole number
+    assert f"AUROC, by DeLong</th><td>{interval(own['head']['delong'])}" in text
     assert "oncoscope evaluate RUN --against RUN --group sex --prevalence 0.1 --seed 0 --resamples 100" in text
     assert str(folder) not in text
 
@@ -180,16 +187,24 @@ def test_a_cohort_of_elsewhere_is_judged_with_the_thresholds_of_training(folder:
     assert run.outliers is not None
     unlike = [bool(run.outliers.judge([cohort.features(index)]).reasons) for index in range(30)]
     assert document["unlike"] == sum(unlike) > 15
+    made = document["harmonised"]["head"]["figures"]["auroc"]
+    assert f"made like training by combat:\nhead AUROC {interval(made)}, n = 30" in text_of(document, "page")
+    assert interval(made) in Path(document["files"]["report_html"]).read_text()
 
 
 def test_survival_and_treatment_have_their_place_on_the_page(folder: Path) -> None:
-    document, _ = said(0, "evaluate", folder / "cox", "--treatment", "treated", "--group", "sex", *FEW)
-    assert document["head"]["survival"]["harrell_c"]["value"] == document["head"]["figures"]["harrell_c"]["value"]
+    options = ("--treatment", "treated", "--group", "sex", "--group", "days")
+    document, _ = said(0, "evaluate", folder / "cox", *options, *FEW)
+    again = document["head"]["survival"]["harrell_c"]
+    assert again["value"] == document["head"]["figures"]["harrell_c"]["value"]
+    assert again["interval"] == document["head"]["figures"]["harrell_c"]["interval"]
     assert document["treatment"]["treated"] == 14
-    assert document["treatment"]["adjusted_for"]
+    adjusted = [name.partition("=")[0] for name in document["treatment"]["adjusted_for"]]
+    assert adjusted == ["sex", *["days"] * 3]  # many numbers are quarters, as in the table of groups
     text = Path(document["files"]["report_html"]).read_text()
     assert "Kaplan-Meier" in text
-    assert "interaction" in text
+    for words in ("The score is ", "E-value", "Balance of the arms"):
+        assert words in text
     assert "learns something else" in said(1, "evaluate", folder / "cox", "--against", folder / "run", *FEW)[1]
 
 
@@ -205,12 +220,19 @@ def test_a_run_whose_bags_are_gone_is_judged_by_what_it_said(folder: Path, tmp_p
 def test_the_sealed_test_is_judged_once(folder: Path) -> None:
     call = ["evaluate", folder / "cox", "--test", *FEW]
     assert "no column nothing" in said(2, *call, "--group", "nothing")[1]  # which did not open it
+    assert "must be 1 (treated) or 0" in said(2, *call, "--treatment", "sex")[1]
+    assert "that the other run was trained on" in said(2, *call, "--against", folder / "all")[1]
     document, _ = said(0, *call, "--group", "sex")
+    report = Path(document["files"]["report_json"]).read_bytes()
+    openings = json.loads((folder / "cox" / "openings.json").read_text())["openings"]
+    assert [one["result"] for one in openings] == [sha256(report).hexdigest()]
     assert (document["what"], document["head"]["n"]) == ("sealed test", 12)
     assert document["head"]["survival"]["fixed_on"] == "training cases"
     assert "opened before" in said(1, *call)[1]
     again, _ = said(0, *call, "--unseal")
     assert again["head"]["figures"] == document["head"]["figures"]
+    assert again["what"] == "test set opened again"
+    assert Path(document["files"]["report_json"]).read_bytes() == report  # of the one that was a test
     assert "unsealed again" in (folder / "cox" / "card.md").read_text()
     assert "seals no test set" in said(2, "evaluate", folder / "run", "--test")[1]
 

@@ -190,3 +190,11 @@ def test_a_difference_that_is_always_on_one_side_has_a_small_p() -> None:
     p = resampling.intervals(lambda w: w @ (values - [0, values[:, 1].mean()]) / 30).p
     assert p[0] == pytest.approx(2 / 200)
     assert p[1] > 0.5
+
+
+def test_resamples_without_a_figure_do_not_make_a_difference_surer() -> None:
+    resampling = Resampling.of([str(i) for i in range(30)], np.zeros(30, np.int64), count=199)
+    first = lambda w: np.where(w[:, :1] > 0, w[:, :1], np.nan)  # noqa: E731 - a figure that a third of resamples lack
+    found = resampling.intervals(first)
+    assert found.value[0] == 1
+    assert np.isnan(found.p[0])

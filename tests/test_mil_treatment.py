@@ -74,6 +74,19 @@ def test_follow_up_tells_them_apart_too(predictive: float, reading: str) -> None
     json.dumps(found, allow_nan=False)
 
 
+@pytest.mark.parametrize("scale", ["odds", "hazards"])
+def test_slides_of_one_patient_make_an_interaction_no_surer(scale: str) -> None:
+    treated, outcome, score = (column[:200] for column in trial(0.5, 0.5))
+    times = np.random.default_rng(8).exponential(np.exp(-score)) if scale == "hazards" else None
+    who = [f"p{row}" for row in range(200)]
+    once: Any = judge_treatment(treated, outcome, score, times=times, patients=who, draws=10)
+    four = [None if column is None else np.tile(column, 4) for column in (treated, outcome, score, times)]
+    often: Any = judge_treatment(*four[:3], times=four[3], patients=who * 4, draws=10)  # type: ignore[arg-type]
+    widths = [np.diff(found["interaction"]["predictive"]["interval"])[0] for found in (once, often)]
+    assert often["interaction"]["predictive"]["value"] == pytest.approx(once["interaction"]["predictive"]["value"], 0.1)
+    assert widths[1] == pytest.approx(widths[0], rel=0.25)
+
+
 def test_weights_recover_the_effect_that_confounding_hides() -> None:
     treated, outcome, sick, age = confounded()
     covariates = {"sick": np.where(sick, "yes", "no"), "age": age}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from api import NOTICE
 from api.cli.reply import Reply
@@ -15,8 +16,8 @@ from mil.cohort.cohort import Cohort
 from mil.experiment.folder import RunFolder
 from mil.judging.against import check_alike
 from mil.judging.elsewhere import Elsewhere, read_elsewhere
-from mil.judging.evaluate import Wanted, What, judge_run
-from mil.judging.report.page import write
+from mil.judging.evaluate import Wanted, What, check_before, judge_run
+from mil.judging.report.page import data_of, write
 from mil.judging.report.words import interval, words
 from mil.tuning.seal import Opening, open_seal
 
@@ -40,11 +41,11 @@ def evaluate(arguments: argparse.Namespace) -> Reply:
     if against is not None:
         check_alike(run, against)
     wanted = wanted_of(arguments)
-    what: What = "sealed test" if arguments.test else "external cohort" if arguments.bags else "out of fold"
-    cohort, opening = _cases(arguments, run, wanted)
+    cohort, opening = _cases(arguments, run, wanted, against)
+    what = _what(cohort, opening)
     document = judge_run(run, cohort, wanted, against, what)
     if opening is not None:
-        opening.close(json.dumps(document))
+        opening.close(data_of(document))
     out = arguments.out or arguments.run_folder / f"evaluation-{what.replace(' ', '-')}"
     names = write(document, command_of(arguments), out)
     files = {name: str(out / file) for name, file in names.items()}
@@ -95,16 +96,29 @@ def wanted_of(arguments: argparse.Namespace) -> Wanted:
     )
 
 
-def _cases(arguments: argparse.Namespace, run: RunFolder, wanted: Wanted) -> tuple[Cohort | None, Opening | None]:
+def _cases(
+    arguments: argparse.Namespace, run: RunFolder, wanted: Wanted, against: RunFolder | None
+) -> tuple[Cohort | None, Opening | None]:
+    """The cases; whatever is wrong with the call is said before a seal is opened."""
     if arguments.test:
-        everything = run.experiment.cohort(wanted.columns)  # a column that is not there must not cost the opening
-        opening = open_seal(run, unseal=arguments.unseal)
-        return run.experiment.sealed(everything), opening
+        everything = run.experiment.cohort(wanted.columns)
+        check_before(everything.subset(np.flatnonzero(run.experiment.sealed_rows(everything))), wanted, against)
+        opening = open_seal(run, unseal=arguments.unseal, columns=wanted.columns)
+        return opening.cohort, opening
     if not arguments.bags:
         return None, None
     where = {name: tuple(texts.split(",")) for name, texts in pairs(arguments.where, "--where").items()}
     place = Elsewhere(arguments.bags, arguments.labels, pairs(arguments.column, "--column"), where)
-    return read_elsewhere(run, place, wanted.columns), None
+    cohort = read_elsewhere(run, place, wanted.columns)
+    check_before(cohort, wanted, against)
+    return cohort, None
+
+
+def _what(cohort: Cohort | None, opening: Opening | None) -> What:
+    """What the cases are; a test set is one once, and a later report does not take the place of the first."""
+    if opening is not None:
+        return "sealed test" if opening.number == 1 else "test set opened again"
+    return "out of fold" if cohort is None else "external cohort"
 
 
 def pairs(given: Sequence[str], option: str) -> dict[str, str]:
@@ -159,14 +173,22 @@ def text_of(document: Mapping[str, Any], page: str) -> str:
     Returns:
         The text.
     """
-    lines = [f"{document['run']['name']}, {document['what']}"]
+    lines = [f"{document['run']['name']}, {document['what']}", *_figures(document)]
     for model in ("head", "baseline"):
-        own = document[model]
-        for name, one in own.get("parts", {"": own}).items():
-            prefix = f"{name}: " if name else ""
-            if one["figures"]:
-                figure = one["figures"][one["primary"]]
-                lines.append(f"{prefix}{model} {words(one['primary'])} {interval(figure)}, n = {one['n']}")
         for name, one in ((document["drop"] or {}).get(model) or {}).items():
             lines.append(f"{name + ': ' if name else ''}{model} changes from out of fold by {interval(one['change'])}")
+    if document["harmonised"]:
+        lines += [
+            f"centres made like training by {document['harmonised']['method']}:",
+            *_figures(document["harmonised"]),
+        ]
     return "\n".join([*lines, f"report: {page}", NOTICE])
+
+
+def _figures(models: Mapping[str, Any]) -> Iterator[str]:
+    """The first figure of head and baseline, question by question."""
+    for model in ("head", "baseline"):
+        for name, one in models[model].get("parts", {"": models[model]}).items():
+            if one["figures"]:
+                figure = interval(one["figures"][one["primary"]])
+                yield f"{name + ': ' if name else ''}{model} {words(one['primary'])} {figure}, n = {one['n']}"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mil.cohort.cohort import Cohort
-from mil.errors import MetricError
+from mil.errors import CohortError, MetricError
 from mil.experiment.folder import RunFolder
 from mil.judging.cases import Asked
 from mil.judging.compare import compare
@@ -29,6 +29,25 @@ def check_alike(run: RunFolder, other: RunFolder) -> None:
         raise MetricError("The other run learns something else, so the two cannot be compared.")
 
 
+def check_unseen(other: RunFolder, cohort: Cohort) -> None:
+    """See that the other run has not learnt from anybody in a cohort, before anything is judged or opened.
+
+    Args:
+        other: The other run.
+        cohort: Of elsewhere, or the sealed cases; labels are not looked at.
+
+    Raises:
+        CohortError: It has, and would be judged by heart; names the row.
+    """
+    trained = set(other.out_of_fold().patients)
+    for case in cohort.cases:
+        if case.patient in trained:
+            raise CohortError(
+                f"Row {case.row} of the table of labels is of a patient that the other run was trained on, so the two "
+                "cannot be compared on these cases."
+            )
+
+
 def against(run: RunFolder, other: RunFolder, said: Predicted, cohort: Cohort | None, asked: Asked) -> Json:
     """Compare the heads of two runs.
 
@@ -45,6 +64,8 @@ def against(run: RunFolder, other: RunFolder, said: Predicted, cohort: Cohort | 
     Raises:
         MetricError: They share no case.
     """
+    if cohort is not None:
+        check_unseen(other, cohort)
     theirs = out_of_fold(other) if cohort is None else elsewhere(other, cohort)
     place = {name: row for row, name in enumerate(theirs.ids)}
     rows = np.array([row for row, name in enumerate(said.ids) if name in place], np.int64)

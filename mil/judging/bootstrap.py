@@ -31,7 +31,8 @@ class Estimate:
     ends: NDArray[np.float64]
     """Lower and upper ends [2, F]; NaN where too few resamples have a value or all have the same."""
     p: NDArray[np.float64]
-    """How often resamples lie on the other side of 0, both sides together [F]: for differences."""
+    """How often resamples lie on the other side of 0, both sides together [F], for differences; NaN where too few
+    resamples have a value."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +116,9 @@ class Resampling:
         drawn = self.drawn(statistic)
         left = np.concatenate([statistic(weights) for weights in self.left_out()])
         ends = [self._bca(*each) for each in zip(value, drawn.T, left.T, strict=True)]
-        sides = np.minimum((drawn <= 0).sum(0), (drawn >= 0).sum(0))
-        p = np.where(np.isfinite(value), np.minimum(1.0, 2 * (1 + sides) / (1 + self.count)), np.nan)
+        sides, finite = np.minimum((drawn <= 0).sum(0), (drawn >= 0).sum(0)), np.isfinite(drawn).sum(0)
+        enough = np.isfinite(value) & (finite >= FINITE * self.count)
+        p = np.where(enough, np.minimum(1.0, 2 * (1 + sides) / (1 + finite)), np.nan)
         return Estimate(value, np.array(ends, np.float64).reshape(-1, 2).T, p)
 
     def _bca(self, value: float, drawn: NDArray[np.float64], left: NDArray[np.float64]) -> tuple[float, float]:

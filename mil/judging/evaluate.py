@@ -11,11 +11,12 @@ from mil.experiment.folder import RunFolder
 from mil.experiment.record import NOTICE
 from mil.judging.across import cross_validation, drop
 from mil.judging.against import against as compared
+from mil.judging.against import check_unseen
 from mil.judging.cases import Asked
 from mil.judging.compare import compare
-from mil.judging.extras import UNLIKE, centres, likeness, sets, treatment
+from mil.judging.extras import UNLIKE, centres, likeness, sets, treated_of, treatment
 from mil.judging.figure import Json, clean
-from mil.judging.harmonising import Method, harmonised
+from mil.judging.harmonising import Method, check_centres, harmonised
 from mil.judging.judge import judge
 from mil.judging.own import groups, own_cohort
 from mil.judging.predicted import Predicted, elsewhere, out_of_fold
@@ -24,7 +25,7 @@ from mil.tasks.read import task_table
 FORMAT: Final = "oncoscope-report-1"
 LIKENESS: Final = "likeness"
 """Column of groups that is made here, of slides like and unlike those of training."""
-What = Literal["out of fold", "external cohort", "sealed test"]
+What = Literal["out of fold", "external cohort", "sealed test", "test set opened again"]
 
 
 @dataclass(frozen=True)
@@ -162,5 +163,21 @@ def _centres(run: RunFolder, cohort: Cohort | None, wanted: Wanted) -> Json:
 def _treatment(run: RunFolder, said: Predicted, cohort: Cohort | None, wanted: Wanted) -> Json | None:
     if not wanted.treatment or cohort is None:
         return None
-    column = wanted.treatment, cohort.table[wanted.treatment]
-    return treatment(run.task, said, column, {name: cohort.table[name] for name in wanted.groups}, wanted.asked)
+    treated, known = treated_of(wanted.treatment, cohort), {name: cohort.table[name] for name in wanted.groups}
+    return treatment(run.task, said, treated, known, wanted.asked)
+
+
+def check_before(cohort: Cohort, wanted: Wanted, against: RunFolder | None = None) -> None:
+    """See what would end a judgement before it begins, so that it does not cost the opening of a seal.
+
+    Args:
+        cohort: That will be judged; labels are not looked at.
+        wanted: What the document shall hold; a text of treatment that is none ends in a `LabelError`.
+        against: The run that will be compared; one that has learnt from these cases ends in a `CohortError`.
+    """
+    if wanted.harmonise is not None:
+        check_centres(cohort)
+    if wanted.treatment:
+        treated_of(wanted.treatment, cohort)
+    if against is not None:
+        check_unseen(against, cohort)

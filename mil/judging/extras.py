@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mil.cohort.cohort import Cohort
 from mil.errors import CalibrationError, LabelError, MetricError
@@ -14,6 +15,7 @@ from mil.judging.cases import Asked
 from mil.judging.centre import centre_probe, robustness_index
 from mil.judging.figure import Json
 from mil.judging.predicted import Predicted
+from mil.judging.subgroups import quarters
 from mil.judging.treatment import judge_treatment
 from mil.tasks.task import Task
 from mil.training.pooled import pool_cohort
@@ -90,10 +92,30 @@ def likeness(run: RunFolder, cohort: Cohort) -> list[str]:
     return [UNLIKE if known.judge(part).reasons else LIKE for part in parts]
 
 
+def treated_of(name: str, cohort: Cohort) -> NDArray[np.float64]:
+    """Who was treated.
+
+    Args:
+        name: Of the column.
+        cohort: With it.
+
+    Returns:
+        1, 0 or NaN of each case.
+
+    Raises:
+        LabelError: A text is neither 1 nor 0; names the row.
+    """
+    meaning = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "": np.nan}
+    for case, text in zip(cohort.cases, cohort.table[name], strict=True):
+        if text not in meaning:
+            raise LabelError(f"Row {case.row} of the table of labels: column {name} must be 1 (treated) or 0.")
+    return np.array([meaning[text] for text in cohort.table[name]])
+
+
 def treatment(
     task: Task,
     said: Predicted,
-    column: tuple[str, Sequence[str]],
+    treated: NDArray[np.float64],
     covariates: Mapping[str, Sequence[str]],
     asked: Asked,
 ) -> Json:
@@ -102,22 +124,14 @@ def treatment(
     Args:
         task: A binary or survival task.
         said: The judged cases.
-        column: Its name and its texts, 1, 0 or "" of each case.
-        covariates: Column -> text of each case, known before treatment.
+        treated: From `treated_of`.
+        covariates: Column -> text of each case, known before treatment; many numbers are cut into quarters.
         asked: How.
 
     Returns:
         From `judge_treatment`; a `reason` where it cannot be judged.
-
-    Raises:
-        LabelError: A text is neither 1 nor 0; names the row.
     """
-    meaning = {"1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0, "": np.nan}
-    name, texts = column
-    for row, text in enumerate(texts):
-        if text not in meaning:
-            raise LabelError(f"Row {row + 1}: column {name} must be 1 (treated) or 0.")
-    treated, cases = np.array([meaning[text] for text in texts]), said.head
+    cases = said.head
     rows = np.flatnonzero(np.isfinite(treated) & np.isfinite(cases.targets).all(axis=1))
     if task.kind not in {"binary", "survival"}:
         return {"reason": "treatment is judged for yes or no and for survival alone"}
@@ -127,7 +141,7 @@ def treatment(
             treated[rows],
             own.targets[:, 1 if survival else 0],
             own.scores.reshape(len(rows), -1)[:, 0],
-            {name: [known[row] or "not stated" for row in rows.tolist()] for name, known in covariates.items()},
+            {name: quarters([texts[row] for row in rows.tolist()]) for name, texts in covariates.items()},
             times=own.targets[:, 0] if survival else None,
             patients=own.patients,
             draws=asked.count,

@@ -98,16 +98,25 @@ def harmonised(run: RunFolder, cohort: Cohort, method: Method) -> Cohort:
 
     Returns:
         The same cases with other features, which stand in for those of the run's encoder.
+    """
+    check_centres(cohort)
+    window, sites = _window(cohort)
+    made = harmonise(window.source, sites, _reference(run, method))
+    return replace(window, source=Window(made, range(len(sites)), cohort.source.encoder))
+
+
+def check_centres(cohort: Cohort) -> None:
+    """See that each case has a centre.
+
+    Args:
+        cohort: Of elsewhere.
 
     Raises:
-        CohortError: A case has no centre; names its row.
+        CohortError: One has none; names its row.
     """
     for case in cohort.cases:
         if not case.centre:
             raise CohortError(f"Row {case.row} of the table of labels names no centre, and centres are standardised.")
-    window, sites = _window(cohort)
-    made = harmonise(window.source, sites, _reference(run, method))
-    return replace(window, source=Window(made, range(len(sites)), cohort.source.encoder))
 
 
 def _reference(run: RunFolder, method: Method) -> Combat | Coral:

@@ -111,7 +111,7 @@ def _survival(task: Task, cases: Cases) -> Measure:
         free = np.ones((1, len(outcomes)))  # Harrell's C knows no censoring weights
         return concordance(weights, outcomes, free, np.inf)[0][:, None]
 
-    return Measure(("harrell_c",), statistic, outcomes.events.astype(np.int64))
+    return Measure(("harrell_c",), statistic, np.zeros(len(outcomes), np.int64))  # how many had the event is chance too
 
 
 MEASURES: Final[dict[Kind, Callable[[Task, Cases], Measure]]] = {

@@ -66,7 +66,7 @@ def judge_treatment(
         "treated": int(cases.treated.sum()),
         "outcomes": int(cases.outcome.sum()),
         "adjusted_for": list(cases.names),
-        "interaction": interaction(cases),
+        "interaction": interaction(cases, names),
         "uplift": _uplift(cases, resampling, weighted),
         "effect": {
             "crude": _effect(cases, resampling, lambda weights: weights, names),

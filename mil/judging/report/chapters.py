@@ -66,7 +66,8 @@ def of_models(name: str, models: curves.Models, comparison: Document) -> Chapter
     title, own = f"Figures: {name}" if name else "Figures", models[HEAD]
     if not own["figures"]:
         return Chapter(title, [f"Not judged: {own['reason']}"])
-    counted = f"{own['n']} cases of {own['patients']} patients; {own.get('unknown', 0)} without a label are left out."
+    left_out = f"; {own['unknown']} without a label are left out" if own.get("unknown") else ""
+    counted = f"{own['n']} cases of {own['patients']} patients{left_out}."
     plots = [draw(models) for draw in _PLOTS.get(own["kind"], ())] if own.get("curves", True) else []
     return Chapter(title, [counted], plots, [*_figures(models, comparison.get(name)), *_details(own)])
 
@@ -79,7 +80,13 @@ def _figures(models: curves.Models, comparison: Document | None) -> Iterator[Tab
         for pair_of in pairs
         for key in [pair_of[0][0]]
     ]
+    if all(model.get("delong") for model in models.values()):
+        gap = comparison and comparison["delong"]
+        cells = [interval(model["delong"]) for model in models.values()]
+        lines.insert(1, ["AUROC, by DeLong", *cells, interval(gap) if gap else "–"])
     note = "95 % intervals from resampled patients (BCa); differences are paired."
+    tested = [f"{name} {number(own['permutation_p'])}" for name, own in models.items() if own.get("permutation_p")]
+    note += f" p that the order is chance, from permutations: {', '.join(tested)}." if tested else ""
     if comparison is not None:
         note += f" p of the first difference {number(comparison['p'])}, Holm-corrected {number(comparison['p_holm'])}."
     yield Table("Head and linear model", ["figure", *models, "difference"], lines, note)
@@ -110,8 +117,11 @@ def _decisions(decisions: Mapping[str, Any]) -> Table:
             at = one["predictive_values"]
             cells = [interval(at["ppv"]), interval(at["npv"])]
             lines.append([f"{words(rule)}, at prevalence {number(at['prevalence'])}", "", "", *cells, "", "", ""])
-    where = next(iter(judged.values()))["chosen_on"] if judged else next(iter(decisions.values()))["reason"]
-    return Table("Decisions of the head", ["threshold", *map(words, shown)], lines, f"Thresholds: {where}.")
+    if judged:
+        note = f"Thresholds were chosen on {next(iter(judged.values()))['chosen_on']}."
+    else:
+        note = f"No decisions: {next(iter(decisions.values()))['reason']}."
+    return Table("Decisions of the head", ["threshold", *map(words, shown)], lines, note)
 
 
 def of_groups(name: str, own: Document) -> Iterator[Chapter]:
@@ -136,7 +146,7 @@ def of_groups(name: str, own: Document) -> Iterator[Chapter]:
 
 
 def _group_notes(found: Document) -> Iterator[str]:
-    if found["worst"]:
+    if found["worst"] and len(found["groups"]) - len(found["too_small"]) > 1:
         yield f"Worst group: {found['worst']['group']}; from best to worst {number(found['gap'])}."
     if found["within"]:
         yield f"Among pairs of the same group alone the AUROC is {interval(found['within'])}."

@@ -40,5 +40,5 @@ def forest(column: str, found: Mapping[str, Any], whole: Mapping[str, Any], name
         axes.set_xlabel(f"{words(name)}, 95 % interval; dotted: all cases")
         axes.set_ylim(-0.6, len(shown) - 0.4)
     worst = found["worst"]
-    said = f"worst {worst['group']} with {worst['value']:.3f}" if worst else "none is worst"
+    said = f"worst {worst['group']} with {worst['value']:.3f}" if worst and len(judged) > 1 else "none is worst"
     return Plot(f"By {words(column)}", f"{words(name)} by {words(column)}: all {interval(whole)}; {said}.", uri[0])

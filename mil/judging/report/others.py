@@ -7,7 +7,8 @@ from typing import Any
 
 from mil.judging.report.chapters import Chapter, Table
 from mil.judging.report.drawing import Document
-from mil.judging.report.words import interval, number, rows, words
+from mil.judging.report.treating import treating
+from mil.judging.report.words import interval, number, words
 
 
 def others(document: Document) -> Iterator[Chapter]:
@@ -25,7 +26,7 @@ def others(document: Document) -> Iterator[Chapter]:
         ("Across folds", "cross_validation", _folds),
         ("Sets of answers", "sets", _sets),
         ("Does the slide give away its centre?", "centres", _centres),
-        ("Treatment", "treatment", _treatment),
+        ("Treatment", "treatment", treating),
         ("Against another run", "against", _against),
     ):
         if document[key]:
@@ -44,13 +45,15 @@ def _drop(found: Document) -> tuple[list[str], list[Any], list[Table]]:
 
 def _harmonised(found: Document) -> tuple[list[str], list[Any], list[Table]]:
     lines = [
-        [f"{model} {name}", words(key), interval(figure)]
+        [f"{model} {name}", words(key), interval(made["figures"][key]), interval(figure)]
         for model, questions in found["gain"].items()
         for name, one in questions.items()
+        for made in [found[model]["parts"][name] if name else found[model]]
         for key, figure in one["differences"].items()
     ]
     said = f"Each centre was standardised by {found['method']} from its own slides, without their labels."
-    return [said], [], [Table("What standardisation wins", ["model", "figure", "change (95 % interval)"], lines)]
+    header = ["model", "figure", "standardised", "change (95 % interval)"]
+    return [said], [], [Table("What standardisation wins", header, lines)]
 
 
 def _folds(found: Document) -> tuple[list[str], list[Any], list[Table]]:
@@ -66,10 +69,21 @@ def _folds(found: Document) -> tuple[list[str], list[Any], list[Table]]:
 def _sets(found: Any) -> tuple[list[str], list[Any], list[Table]]:  # noqa: ANN401 - a list, or a reason
     if isinstance(found, Mapping):
         return [f"Not judged: {found['reason']}"], [], []
-    shown = ("patients", "coverage", "size", "single", "either", "neither", "width")
-    lines = [[str(place), *(number(one.get(name)) for name in shown)] for place, one in enumerate(found, 1) if one]
-    note = "How often the set of answers that cannot be excluded held the truth, on patients it was not fitted to."
-    return [], [], [Table("Conformal sets", ["question", *shown], lines, note)]
+    shown = ("patients", "coverage", "size", "single", "right", "either", "neither", "width")
+    lines = [
+        [
+            str(place),
+            *(number(one.get(name)) for name in shown),
+            ", ".join(number(each["coverage"]) for each in one.get("by_class", ())) or "–",
+        ]
+        for place, one in enumerate(found, 1)
+        if one
+    ]
+    note = (
+        "How often the set of answers that cannot be excluded held the truth, on patients it was not fitted to; single "
+        "is the share of sets of one answer, right the share of these that hold the truth."
+    )
+    return [], [], [Table("Conformal sets", ["question", *shown, "coverage of each class"], lines, note)]
 
 
 def _centres(found: Document) -> tuple[list[str], list[Any], list[Table]]:
@@ -85,14 +99,6 @@ def _centres(found: Document) -> tuple[list[str], list[Any], list[Table]]:
         )
     index = robust["reason"] or f"{number(robust['index'])} over {robust['k']} neighbours (1 is robust)"
     return [said, f"Robustness index: {index}."], [], []
-
-
-def _treatment(found: Document) -> tuple[list[str], list[Any], list[Table]]:
-    if set(found) == {"reason"}:
-        return [f"Not judged: {found['reason']}"], [], []
-    lines = [[name, interval(figure)] for name, figure in rows(found)]
-    counts = f"{found['treated']} of {found['n']} cases were treated."
-    return [counts, *found["caveats"]], [], [Table("Treatment", ["figure", "value (95 % interval)"], lines)]
 
 
 def _against(found: Document) -> tuple[list[str], list[Any], list[Table]]:

@@ -45,6 +45,18 @@ def render(document: Document, command: str) -> str:
     )
 
 
+def data_of(document: Mapping[str, Any]) -> str:
+    """The document as it stands in the file of data.
+
+    Args:
+        document: Of `evaluate`.
+
+    Returns:
+        Strict JSON.
+    """
+    return json.dumps(document, indent=1, allow_nan=False) + "\n"
+
+
 def write(document: Mapping[str, Any], command: str, folder: Path) -> dict[str, str]:
     """Write page and data, each whole or not at all.
 
@@ -57,7 +69,7 @@ def write(document: Mapping[str, Any], command: str, folder: Path) -> dict[str, 
         What each file is -> its name.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {PAGE: render(document, command), DATA: json.dumps(document, indent=1, allow_nan=False) + "\n"}
+    texts = {PAGE: render(document, command), DATA: data_of(document)}
     for name, text in texts.items():
         draft = folder / f".{name}.building"
         draft.write_text(text, encoding="utf-8")

@@ -8,8 +8,11 @@ from typing import Any, Final
 FIGURE: Final = {"value", "interval", "reason"}
 NAMES: Final = {
     "auroc": "AUROC",
+    "auc": "AUC",
     "auprc": "AUPRC",
     "macro_auroc": "macro AUROC",
+    "brier": "Brier score",
+    "youden": "Youden",
     "mcc": "MCC",
     "f1": "F1",
     "macro_f1": "macro F1",
@@ -43,7 +46,7 @@ def words(name: str) -> str:
 
 
 def number(value: object) -> str:
-    """A number: three digits after the point, fewer where it is large, a dash where there is none.
+    """A number: three digits after the point, fewer where it is large, none if it is whole; a dash where there is none.
 
     Args:
         value: A number or None.
@@ -51,11 +54,13 @@ def number(value: object) -> str:
     Returns:
         The text.
 
-    >>> number(0.12345), number(-1234.5), number(None), number(0.00001)
-    ('0.123', '−1,234', '–', '1e-05')
+    >>> number(0.12345), number(-1234.5), number(None), number(0.00001), number(70)
+    ('0.123', '−1,234', '–', '1e-05', '70')
     """
     if not isinstance(value, int | float):
         return "–"
+    if isinstance(value, int):
+        return f"{value:,}".replace("-", "−")
     if value and abs(value) < 0.0005:
         return f"{value:.2g}".replace("-", "−", 1) if value < 0 else f"{value:.2g}"
     digits = 3 if abs(value) < 100 else 0
