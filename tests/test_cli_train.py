@@ -95,7 +95,7 @@ def test_the_page_for_researchers_works_as_it_stands(
             assert main(shlex.split(code)[1:]) == 0
     said = capsys.readouterr().out
     assert "recommended: " in said
-    assert "(10, 60, 1)" in said
+    assert "(6, 60, 1)" in said
 
 
 @pytest.mark.parametrize("name", ["msi", "response", "survival"])

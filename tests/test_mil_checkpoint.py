@@ -14,8 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from mil import Bag, CheckpointError, Fit, FitSpec, build_head, load_fit, predict, save_fit
+from mil import Bag, BagError, CheckpointError, EmptyBagError, Fit, FitSpec, build_head, load_fit, predict, save_fit
 from mil.checkpoint import RECORD, WEIGHTS
+from mil.infer import predict_cohort
+from mil.tasks.hazard import Hazard
+from mil.training.memory import cohort_of
+from mil.training.spec import TrainSpec
 
 SPEC = FitSpec(seed=4, settings=(("hidden", 8), ("attention", 4)))
 
@@ -144,3 +148,57 @@ def test_tensors_of_another_shape_are_refused(saved: Path, shape: tuple[int, ...
     replace_weights(saved, save(tensors))
     with pytest.raises(CheckpointError, match="shapes"):
         load_fit(saved)
+
+
+@pytest.fixture
+def tasked() -> Fit:
+    torch.manual_seed(0)
+    task = Hazard(bins=3, edges=(10.0, 20.0, 40.0))
+    head = build_head("abmil", 6, 3, dict(SPEC.settings)).eval()
+    return Fit("abmil", head, TrainSpec(epochs=7), "toy@0", (0.5,), {"validation_loss": 0.5}, task)
+
+
+def test_a_task_is_saved_with_its_head(tasked: Fit, tmp_path: Path) -> None:
+    save_fit(tasked, tmp_path)
+    again = load_fit(tmp_path)
+    assert (again.task, again.spec, again.digest) == (tasked.task, tasked.spec, tasked.digest)
+    bag = Bag("a", np.ones((5, 6), np.float32), np.zeros((5, 2), np.int64), mpp=(0.5,), encoder="toy@0")
+    np.testing.assert_array_equal(predict_cohort(again, cohort_of([bag])), predict_cohort(tasked, cohort_of([bag])))
+    with pytest.raises(BagError, match="several logits"):
+        predict(again, bag)
+
+
+def test_what_the_logits_mean_is_part_of_the_digest(tasked: Fit) -> None:
+    other = replace(tasked, task=Hazard(bins=3, edges=(10.0, 20.0, 50.0)))
+    assert len({tasked.digest, other.digest, replace(tasked, task=None).digest}) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": "oncoscope-head-1"},
+        {"task": {"kind": "hazard", "bins": 3, "edges": [10.0, 20.0, 41.0]}},
+        {"task": {"kind": "hazard", "bins": 2}},
+        {"task": {"kind": "os:system"}},
+        {"task": {"kind": "hazard", "more": 1}},
+        {"task": None},
+        {"spec": {"epochs": 7}},
+    ],
+)
+def test_a_changed_task_is_refused(tasked: Fit, tmp_path: Path, change: dict[str, object]) -> None:
+    save_fit(tasked, tmp_path)
+    record = json.loads((tmp_path / RECORD).read_text())
+    (tmp_path / RECORD).write_text(json.dumps(record | change))
+    with pytest.raises(CheckpointError):
+        load_fit(tmp_path)
+
+
+def test_cases_of_another_make_or_without_tiles_are_refused(tasked: Fit) -> None:
+    bag = Bag("a", np.ones((5, 6), np.float32), np.zeros((5, 2), np.int64), mpp=(0.5,), encoder="toy@0")
+    with pytest.raises(BagError, match="another encoder"):
+        predict_cohort(tasked, cohort_of([replace(bag, encoder="other@0")]))
+    other = replace(bag, features=np.ones((5, 6), np.float32))
+    empty = cohort_of([bag, other])
+    other.features.resize((0, 6), refcheck=False)
+    with pytest.raises(EmptyBagError, match="row 1"):
+        predict_cohort(tasked, empty)

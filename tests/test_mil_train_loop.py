@@ -132,7 +132,7 @@ def test_the_standardiser_counts_each_case_alike(seed: int) -> None:
 
 
 def test_scoring_in_batches_is_scoring_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mil.training.scoring.TILES", 50)
+    monkeypatch.setattr("mil.training.scoring.TILES", 120)
     cohort, head = cases(9, 3, 1, 70).cohort, build_head("abmil", 6).eval()
     alone = [
         head(torch.from_numpy(cohort.features(i))[None], torch.ones(1, int(n), dtype=torch.bool)).logits[0]
