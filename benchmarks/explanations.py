@@ -16,7 +16,8 @@ import numpy as np
 
 from api.settings import Settings
 from mil import Bag, Fit, HeadError, explain_tiles
-from mil.experiment.fold import fit_fold, prepare
+from mil.experiment.development import prepare
+from mil.experiment.fold import fit_fold
 from mil.experiment.read import read_experiment
 from mil.folds import make_folds
 from mil.why.methods import METHODS

@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from mil.errors import CheckpointError, CohortError, ExperimentError, HeadError, LabelError
+from mil.experiment.development import prepare
 from mil.experiment.experiment import DataSpec, Experiment
-from mil.experiment.fold import fit_fold, fit_fold_baseline, prepare
+from mil.experiment.fold import fit_fold, fit_fold_baseline
 from mil.experiment.folder import RunFolder
 from mil.experiment.pieces import Piece
 from mil.experiment.read import read_experiment
-from mil.experiment.run import run_experiment
+from mil.experiment.run import _pieces, _Run, run_experiment
 from mil.folds import FoldSpec, check_folds, make_folds
 from mil.tasks.read import read_task
 from mil.training.spec import TrainSpec
@@ -298,3 +299,10 @@ def test_bad_labels_are_refused_with_their_row(
     shutil.copy(data / "bags.npz", tmp_path)
     with pytest.raises((LabelError, CohortError), match=words):
         run_experiment(replace(experiment, place=tmp_path), TOML, tmp_path / "run")
+
+
+def test_a_repeat_with_fewer_folds_has_fewer_members(experiment: Experiment, tmp_path: Path) -> None:
+    run = _Run(experiment, TOML, tmp_path / "run", prepare(experiment))
+    pieces = _pieces(run, np.array([[0, 1, 2], [0, 1, 1]]))
+    assert [piece.name for piece in pieces if piece.kind == "members"] == ["0-0", "1-0", "2-0", "3-0", "4-0"]
+    assert [piece.fold for piece in pieces if piece.kind == "baseline"] == [0, 1, 2, 3, 4]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mil.errors import CohortError, ExperimentError
-from mil.experiment.fold import fit_fold, prepare
+from mil.experiment.development import prepare
+from mil.experiment.fold import fit_fold
 from mil.experiment.read import read_experiment
 from mil.experiment.run import run_experiment
 from mil.folds import make_folds

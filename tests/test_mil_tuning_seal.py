@@ -14,7 +14,7 @@ import pytest
 from mil import Bag
 from mil.cohort.write import write_bags
 from mil.errors import CohortError, ExperimentError, SealError
-from mil.experiment.fold import prepare
+from mil.experiment.development import prepare
 from mil.experiment.folder import CARD, RunFolder
 from mil.experiment.read import read_experiment
 from mil.experiment.run import run_experiment

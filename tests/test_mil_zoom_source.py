@@ -14,8 +14,9 @@ from mil.cohort.read import open_bags
 from mil.cohort.source import BagSource
 from mil.cohort.write import write_bags
 from mil.errors import CohortError
+from mil.experiment.development import Development, prepare
 from mil.experiment.experiment import Experiment
-from mil.experiment.fold import Development, FoldFit, fit_fold, prepare
+from mil.experiment.fold import FoldFit, fit_fold
 from mil.experiment.read import read_experiment
 from mil.zoom.source import ZoomSource, read_zooms
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from mil.errors import CalibrationError
+from mil.experiment.development import Development
 from mil.experiment.experiment import Experiment
-from mil.experiment.fold import Development
 from mil.experiment.folder import OUTLIERS, TRUST
 from mil.experiment.out_of_fold import OutOfFold
 from mil.tasks.decisions import Decisions

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from mil.checkpoint import save_fit
+from mil.experiment.development import Development, prepare
 from mil.experiment.experiment import Experiment
-from mil.experiment.fold import Development, fit_fold, fit_fold_baseline, prepare
+from mil.experiment.fold import fit_fold, fit_fold_baseline
 from tiling.commit import is_committed, staged, verify_manifest
 
 SAID, HISTORY, FOLDS = "predictions.safetensors", "history.json", "folds.csv"

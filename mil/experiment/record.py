@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from mil.experiment.compare import Verdict
+from mil.experiment.development import Development
 from mil.experiment.environment import environment
 from mil.experiment.experiment import Experiment
-from mil.experiment.fold import Development
 from mil.experiment.folder import FORMAT
 from mil.head import Head, settings_of
 from mil.tasks.read import task_table

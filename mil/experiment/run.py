@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from mil.errors import ExperimentError
 from mil.experiment.card import card
 from mil.experiment.compare import compare
+from mil.experiment.development import Development, prepare
 from mil.experiment.environment import environment
 from mil.experiment.experiment import Experiment
 from mil.experiment.findings import write_findings
-from mil.experiment.fold import Development, prepare
 from mil.experiment.folder import BASELINE, CARD, EXPERIMENT, MEMBERS, PREDICTIONS, RUN, RunFolder
+from mil.experiment.gathering import gather, histories
 from mil.experiment.out_of_fold import OutOfFold, table_of
-from mil.experiment.pieces import Piece, do_piece, history, said, write_folds
+from mil.experiment.pieces import Piece, do_piece, write_folds
 from mil.experiment.record import record
 from mil.experiment.sealed import SEAL
 from mil.folds import make_folds
@@ -106,7 +107,7 @@ def _run(run: _Run, pool: Pool | None, progress: Counts) -> None:
     with LocalPool(1) if pool is None else nullcontext(pool) as workers:
         for done, _ in enumerate(workers.map(do_piece, pieces), 1):
             progress(done, len(pieces))
-    found = _gather(data, folds, pieces)
+    found = gather(data, folds, pieces)
     verdict = compare(data.task, found)
     extras = write_findings(experiment, data, found, run.draft)
     _write(run, pieces, found, record(experiment, data, verdict, head) | extras)
@@ -125,48 +126,19 @@ def _begin(run: _Run, folds: NDArray[np.int64]) -> None:
 
 
 def _pieces(run: _Run, folds: NDArray[np.int64]) -> list[Piece]:
-    every = range(len(folds) * (int(folds.max()) + 1))
+    per_repeat = int(folds.max()) + 1
+    every = [repeat * per_repeat + int(fold) for repeat, own in enumerate(folds) for fold in np.unique(own)]
     members = [
         Piece(run.experiment, run.draft, "members", fold, seed) for fold in every for seed in run.experiment.seeds
     ]
     return members + [Piece(run.experiment, run.draft, "baseline", fold) for fold in every]
 
 
-def _gather(data: Development, folds: NDArray[np.int64], pieces: Sequence[Piece]) -> OutOfFold:
-    """Put together what all pieces said; the seeds of a fold are averaged."""
-    shape = (2, len(folds), len(data.cohort), data.task.outputs)
-    total, count = np.zeros(shape, np.float64), np.zeros((*shape[:3], 1))
-    per_repeat = int(folds.max()) + 1
-    for piece in pieces:
-        rows, logits = said(piece)
-        where = (int(piece.kind == "baseline"), piece.fold // per_repeat, rows)
-        total[where] += logits
-        count[where] += 1
-    mean = (total / count).astype(np.float32)
-    return OutOfFold(
-        cases=tuple(case.id for case in data.cohort.cases),
-        patients=data.patients,
-        centres=data.centres,
-        folds=folds,
-        targets=data.targets,
-        logits=mean[0].mean(axis=0),
-        baseline_logits=mean[1].mean(axis=0),
-        by_repeat=mean[0],
-        baseline_by_repeat=mean[1],
-    )
-
-
 def _write(run: _Run, pieces: Sequence[Piece], found: OutOfFold, about: dict[str, Any]) -> None:
     names = {kind: [piece.name for piece in pieces if piece.kind == kind] for kind in (MEMBERS, BASELINE)}
-    lines = [
-        json.dumps({"fold": piece.fold, "seed": piece.seed, **epoch})
-        for piece in pieces
-        if piece.kind == MEMBERS
-        for epoch in history(piece)
-    ]
     for name, content in {
         PREDICTIONS: table_of(found),
-        HISTORIES: "\n".join(lines) + "\n",
+        HISTORIES: histories(pieces),
         RUN: json.dumps(about | names, indent=1, allow_nan=False) + "\n",
         ENVIRONMENT: json.dumps(environment(), indent=1) + "\n",
         CARD: card(run.experiment, about),

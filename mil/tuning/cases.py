@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mil.experiment.development import Development, prepare
 from mil.experiment.experiment import Experiment
-from mil.experiment.fold import Development, prepare
 from mil.folds import FoldSpec, make_folds
 from tiling.fingerprint import fingerprint
 
