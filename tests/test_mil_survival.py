@@ -183,8 +183,8 @@ def test_thirds_are_cut_on_training_cases() -> None:
     moved: Any = judge_survival(times, events, risk, train=(times, events, risk - 9), draws=5)
     assert [(group["group"], group["n"]) for group in moved["curves"]["groups"]] == [("high", 90)]
     assert moved["curves"]["log_rank"]["reason"] == "all cases are in one group"
-    tied: Any = judge_survival(times, events, [0, 1, 2] * 30, draws=5)
-    assert [group["n"] for group in tied["curves"]["groups"]] == [30, 30, 30]  # at a cut is below it
+    tied: Any = judge_survival(times, events, [0] * 40 + [1] * 10 + [2] * 40, draws=5)
+    assert [(group["group"], group["n"]) for group in tied["curves"]["groups"]] == [("low", 40), ("middle", 50)]
     assert (alone["fixed_on"], moved["fixed_on"]) == ("these cases", "training cases")
 
 
