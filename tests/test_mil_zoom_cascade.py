@@ -24,6 +24,7 @@ from mil.zoom.on_store import cascade_slide
 from slides import Address
 from slides.testing import write_slide
 from tiling import TileSpec, TileStore, tile
+from tiling.store import part_of
 
 PER_TILE = 16
 
@@ -124,7 +125,7 @@ def test_what_was_missed_is_estimated_without_bias() -> None:
     high = rng.random(800) < 1 / (1 + np.exp(-values[parent]))
     truth, missed, stated = [], [], []
     for seed in range(600):
-        choice = choose(values, CascadeSpec(0.2, 0.15, seed))
+        choice = choose(values, CascadeSpec(0.2, 0.4, seed))
         chance = np.isin(parent, choice.random)
         count, deviation = _missed(high[chance], parent[chance], choice)
         truth.append(high[np.isin(parent, choice.skipped)].sum())
@@ -141,6 +142,14 @@ def test_the_whole_slide_is_estimated_better_than_by_the_top_alone() -> None:
     found = [made.run(0.2, 0.3, seed) for seed in range(20)]
     whole = np.array([float(one.estimate.whole or 0) for one in found])
     assert np.abs(whole - truth).mean() < 0.5 * abs(found[0].logit - truth)
+
+
+def test_each_random_tile_stands_for_those_it_represents() -> None:
+    made = Made()
+    found = made.run(0.2, 0.25)  # ten by score, ten by chance of the other forty
+    assert found.choice.stands_for == 4
+    top, chance = (np.flatnonzero(np.isin(made.parent, rows)) for rows in (found.choice.top, found.choice.random))
+    assert found.estimate.whole == pytest.approx(made.logit(np.concatenate([top, np.repeat(chance, 4)])), abs=1e-5)
 
 
 def test_tiles_that_nobody_looked_at_are_encoded() -> None:
@@ -166,6 +175,8 @@ def test_parts_that_do_not_fit_are_refused() -> None:
         run_cascade(spec, made.fits, made.low, made.parent, lambda rows: made.encode(rows[1:]))
     with pytest.raises(BagError, match="another encoder"):
         run_cascade(spec, made.fits[::-1], made.low, made.parent, made.encode)
+    with pytest.raises(BagError, match="another encoder"):
+        run_cascade(spec, made.fits, made.low, made.parent, lambda rows: replace(made.encode(rows), encoder="x@0"))
     (top,) = made.run(0.02, 0).choice.top
     with pytest.raises(BagError, match="No fine tile"):
         run_cascade(CascadeSpec(0.02, 0), made.fits, made.low, np.array([int(top == 0)]), made.encode)
@@ -212,6 +223,14 @@ def test_chosen_tiles_have_the_features_that_all_have(store: TileStore, address:
         found = embed_chosen(store, encoder, mpp, index, address=address)
         np.testing.assert_array_equal(found, whole.features(mpp)[index])
         assert len(encoder.seen) <= len(index)
+
+
+def test_a_part_of_a_grid_is_a_grid_of_these_tiles(store: TileStore) -> None:
+    grid, index = store.grid(1.0), np.array([0, 5, 9])
+    few = part_of(grid, index)
+    np.testing.assert_array_equal(few.coords, grid.coords[index])
+    np.testing.assert_array_equal(few.parent, grid.parent[index])
+    assert len(few.tissue) == 3
 
 
 def test_a_zoom_that_an_encoder_is_not_meant_for_is_refused(store: TileStore, address: Address) -> None:
