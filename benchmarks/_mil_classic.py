@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks._mil_runs import Bench, accuracy, rounded, toml
-from mil import HEADS, roc_auc
+from mil import roc_auc
 from mil.experiment.folder import RunFolder
 
 RECALLED: Final = {
@@ -22,14 +23,17 @@ RECALLED: Final = {
     "elephant": (0.857, 0.027),
 }
 """Accuracy of gated attention and its standard error."""
-RECIPE: Final = {"epochs": 40, "batch": 8, "lr": 5e-4, "tiles": 32, "validation": 0.0, "noise": 0.0}
+RECIPE: Final[dict[str, Any]] = {"epochs": 40, "batch": 8, "lr": 5e-4, "tiles": 32, "validation": 0.0, "noise": 0.0}
+UCSB_RECIPES: Final[dict[str, dict[str, Any]]] = {"plain": {}, "shrunk": {"noise": 1.0, "weight_decay": 3.0}}
+UCSB_HEADS: Final = ("mean_mlp", "abmil", "additive", "dsmil", "transformer", "ilra", "noisy_or", "instance_max")
+OFTEN: Final = 0.02
 UCSB: Final = 0.875
 """AUROC of logistic regression on mean-pooled features, measured once before this project; the figure to reach."""
 
 
 def classic(bench: Bench) -> dict[str, Any]:
     """Gated attention and the linear model on five sets."""
-    found = {name: _judge(_run(bench, name, "abmil")) | _recalled(name) for name in RECALLED}
+    found = {name: _judge(_run(bench, name, "abmil", "plain", RECIPE)) | _recalled(name) for name in RECALLED}
     for name, own in found.items():
         mean, error = RECALLED[name]
         own["within_one_error"] = own["accuracy"] >= mean - error
@@ -37,25 +41,61 @@ def classic(bench: Bench) -> dict[str, Any]:
 
 
 def ucsb(bench: Bench) -> dict[str, Any]:
-    """Breast cancer cells of UCSB: every head by the same recipe, and the mean of them all; none is chosen."""
-    runs = {head: _run(bench, "ucsb_breast_cancer", head) for head in HEADS}
+    """Breast cancer cells of UCSB: every way to train is shown, and what choosing the best of them is worth.
+
+    58 bags of 708 features: each head by the recipe of the other sets and by one that shrinks hard.
+    """
+    runs = {f"{head} {name}": _ucsb(bench, head, name) for head in UCSB_HEADS for name in UCSB_RECIPES}
     tables = [run.out_of_fold() for run in runs.values()]
-    said = np.mean([1 / (1 + np.exp(-table.by_repeat[:, :, 0])) for table in tables], axis=0)
-    together = [roc_auc(tables[0].targets[:, 0], repeat) for repeat in said]
-    found = {head: _judge(run) for head, run in runs.items()}
-    return {"heads": found, "all_heads_together_auroc": rounded(np.mean(together)), "to_reach": UCSB}
+    said = np.stack([table.by_repeat[:, :, 0] for table in tables])
+    worth, chosen = chosen_in_bag(said, tables[0].targets[:, 0])
+    often = {name: rounded(share) for name, share in zip(runs, chosen, strict=True) if share >= OFTEN}
+    found = {name: _judge(run) for name, run in runs.items()}
+    return {"ways": found, "auroc_of_the_chosen": rounded(worth), "chosen": often, "to_reach": UCSB}
 
 
-def _run(bench: Bench, name: str, head: str) -> RunFolder:
+def _ucsb(bench: Bench, head: str, recipe: str) -> RunFolder:
+    return _run(bench, "ucsb_breast_cancer", head, recipe, RECIPE | UCSB_RECIPES[recipe])
+
+
+def chosen_in_bag(
+    said: NDArray[np.float32], truth: NDArray[np.float32], draws: int = 500
+) -> tuple[float, NDArray[np.float64]]:
+    """AUROC of the best of many ways, chosen on cases that do not judge it.
+
+    Tsamardinos, Greasidou and Borboudakis, Machine Learning 107:1895, 2018 (BBC-CV): of out-of-fold scores, the way
+    that is best on the cases of a bootstrap sample is judged on the cases outside it.
+
+    Args:
+        said: Out-of-fold scores [ways, repeats, N].
+        truth: 0 or 1 [N].
+        draws: Bootstrap samples of each repeat.
+
+    Returns:
+        Mean over samples and repeats, and how often each way was chosen [ways].
+    """
+    rng, found, chosen = np.random.default_rng(0), [], np.zeros(len(said))
+    for repeat in range(said.shape[1]):
+        for _ in range(draws):
+            bag = rng.integers(len(truth), size=len(truth))
+            out = np.setdiff1d(np.arange(len(truth)), bag)
+            if len({*truth[out]}) == len({*truth[bag]}) == 2:
+                best = int(np.argmax([roc_auc(truth[bag], way[repeat, bag]) for way in said]))
+                chosen[best] += 1
+                found.append(roc_auc(truth[out], said[best, repeat, out]))
+    return float(np.mean(found)), chosen / chosen.sum()
+
+
+def _run(bench: Bench, name: str, head: str, recipe: str, training: dict[str, Any]) -> RunFolder:
     text = toml({
         "experiment": {"name": name, "purpose": "To compare with published figures."},
         "data": {"root": "ONCOSCOPE_DATA", "bags": f"classic_mil/{name}.npz"},
         "task": {"kind": "binary", "column": "label"},
         "head": {"name": head},
-        "training": RECIPE,
+        "training": training,
         "folds": {"by": "patient", "count": 10, "repeats": 1 if bench.fewer else 5},
     })
-    return bench.run(f"{name}-{head}", text)
+    return bench.run(f"{name}-{head}-{recipe}", text)
 
 
 def _recalled(name: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def main() -> None:
             print(f"{time.perf_counter() - begin:6.0f} s  {name} begins", file=sys.stderr, flush=True)
             document[name] = PARTS[name](bench)
     if "ucsb" in document:
-        document["ucsb_auc"] = document["ucsb"]["all_heads_together_auroc"]
+        document["ucsb_auc"] = document["ucsb"]["auroc_of_the_chosen"]
     document["seconds"] = round(time.perf_counter() - begin, 1)
     document["fewer"] = arguments.fewer
     document["machine"] = {"cores": os.cpu_count(), "processor": platform.machine()}
