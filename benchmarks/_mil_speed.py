@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,10 +21,13 @@ from mil.cohort.cohort import Cohort
 from mil.cohort.read import read_cohort
 from mil.cohort.spec import CohortSpec
 from mil.head import build_head
+from mil.heads.abmil import AbmilSettings
 from mil.infer import predict
 from mil.tasks.binary import Binary
 from mil.train import Fit
-from mil.training.loop import Cases, Loop
+from mil.training.drawing import Cases
+from mil.training.goal import Goal
+from mil.training.loop import Loop
 from mil.training.objective import ObjectiveSpec, build_objective
 from mil.training.pooled import pool_cohort, standardise
 from mil.training.spec import TrainSpec
@@ -49,13 +53,13 @@ def epoch(data: Path) -> dict[str, Any]:
     cohort = read_cohort(data / "bags" / "tcga_bags.npz", data / "bags" / "tcga_labels.csv", CohortSpec(), ())
     loop = _loop(cohort)
     tiles = int(cohort.sizes().sum())
-    products = _products(tiles, loop.head.settings.hidden, loop.head.settings.attention)  # type: ignore[attr-defined]
+    products = _products(tiles, AbmilSettings())
     cores = torch.get_num_threads()
-    loop.epoch()
+    loop.epoch(1)
     ratios: dict[str, list[float]] = {"one": [], "all": []}
     for _ in range(ROUNDS):
         torch.set_num_threads(1)
-        spent, bare = _seconds(loop.epoch), _seconds(products)
+        spent, bare = _seconds(partial(loop.epoch, 1)), _seconds(products)
         torch.set_num_threads(cores)
         ratios["one"].append(spent / bare)
         ratios["all"].append(spent / _seconds(products))
@@ -78,11 +82,12 @@ def _loop(cohort: Cohort) -> Loop:
     objective = build_objective(Binary(), ObjectiveSpec(), targets)
     cases, none = Cases(cohort, targets), Cases(cohort.subset([]), targets[:0])
     spec = TrainSpec(keep=1.0, tiles=1 << 20)
-    return Loop(head, cases, none, task=Binary(), objective=objective, spec=spec, seed=0)
+    return Loop(head, cases, none, Goal(Binary(), objective, spec, 0))
 
 
-def _products(tiles: int, hidden: int, attention: int) -> Callable[[], None]:
+def _products(tiles: int, settings: AbmilSettings) -> Callable[[], None]:
     """The matrix products of a forward and backward pass over all tiles as one batch, and nothing else."""
+    hidden, attention = settings.hidden, settings.attention
     shapes = {"x": (tiles, WIDTH), "w": (WIDTH, hidden), "h": (tiles, hidden), "v": (hidden, attention)}
     x, w, h, v = (torch.randn(shape) for shape in shapes.values())
     a, s, one = torch.randn(tiles, attention), torch.randn(tiles, 1), torch.randn(attention, 1)
