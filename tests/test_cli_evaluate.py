@@ -247,6 +247,8 @@ def test_the_sealed_test_is_judged_once(folder: Path) -> None:
         (["--resamples", "5"], "at least 100"),
         (["--test", "--bags", "x"], "the sealed test set is of the run's own cases"),
         (["--group", "nothing"], "no column nothing"),
+        (["--seed", "-1"], "--seed must be"),
+        (["--out", __file__], "--out must be a folder"),
     ],
 )
 def test_a_wrong_call_is_one_sentence(folder: Path, options: list[str], words: str) -> None:
@@ -270,3 +272,8 @@ def test_a_cohort_that_is_not_external_or_not_alike_is_refused(folder: Path, tmp
     _, err = said(2, *call, "--bags", bags, "--where", "site=away", "--column", "strange=label")
     assert "reads no column strange" in err
     assert "p0" not in err
+    rows = labels.read_text().splitlines()
+    rows[60] = rows[60].replace(",away,", ",away,maybe", 1)
+    (tmp_path / "wrong.csv").write_text("\n".join(rows))
+    _, err = said(2, *call[:2], "--bags", bags, "--labels", tmp_path / "wrong.csv", "--where", "site=away")
+    assert "row 60: the text in column label is no label" in err  # of the table, not of what is left of it

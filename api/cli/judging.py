@@ -70,10 +70,23 @@ def check(arguments: argparse.Namespace) -> None:
         raise BadRequestError("--labels, --column and --where go with --bags.")
     if arguments.harmonise and not (arguments.bags or arguments.test):
         raise BadRequestError("--harmonise goes with --bags or --test: cases of training are the reference.")
+    _check_values(arguments)
+
+
+def _check_values(arguments: argparse.Namespace) -> None:
+    """See that each option makes sense alone.
+
+    Raises:
+        BadRequestError: One does not.
+    """
     if arguments.prevalence is not None and not 0 < arguments.prevalence < 1:
         raise BadRequestError("--prevalence must be between 0 and 1.")
     if arguments.resamples < 100:
         raise BadRequestError("--resamples must be at least 100.")
+    if not 0 <= arguments.seed < 2**32:
+        raise BadRequestError("--seed must be a whole number from 0 to 4294967295.")
+    if arguments.out is not None and arguments.out.exists() and not arguments.out.is_dir():
+        raise BadRequestError("--out must be a folder.")
 
 
 def wanted_of(arguments: argparse.Namespace) -> Wanted:

@@ -99,6 +99,30 @@ class Cohort:
             encoder=self.source.encoder,
         )
 
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Row of the table of labels of each case, from 0 [cases]."""
+        return np.array([case.row - 1 for case in self.cases], np.int64)
+
+    def laid_out(self, columns: Sequence[str], seen: NDArray[np.bool_] | None = None) -> dict[str, list[str]]:
+        """Columns with each text in its row of the table of labels, so that a message about one names the right row.
+
+        Args:
+            columns: Which of `table`.
+            seen: Whether the texts of a case may be looked at [cases]; all if None.
+
+        Returns:
+            Column -> texts; "" in rows of no case, and of cases that may not be seen. `rows` says where cases are.
+        """
+        shown = self.rows if seen is None else self.rows[seen]
+        table = {}
+        for name in columns:
+            texts = dict(zip(self.rows.tolist(), self.table[name], strict=True))
+            table[name] = [""] * (int(self.rows.max(initial=-1)) + 1)
+            for row in shown.tolist():
+                table[name][row] = texts[row]
+        return table
+
     def subset(self, rows: Sequence[int] | NDArray[np.int64]) -> Cohort:
         """Some of the cases.
 

@@ -149,12 +149,9 @@ class Experiment:
     def _labelled(self, cohort: Cohort, seen: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """True where the targets say anything at all: survival needs both its numbers, multi-task any of its tasks.
 
-        Labels that may not be seen are read as not known; all rows are there, so that messages name the right one.
+        Labels that may not be seen are read as not known.
         """
         import torch
 
-        table = {
-            name: [text if see else "" for text, see in zip(cohort.table[name], seen, strict=True)]
-            for name in self.task.columns
-        }
-        return np.asarray(self.task.known(torch.from_numpy(self.task.targets(table))).numpy())
+        targets = self.task.targets(cohort.laid_out(self.task.columns, seen))[cohort.rows]
+        return np.asarray(self.task.known(torch.from_numpy(targets)).numpy())

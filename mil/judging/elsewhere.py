@@ -77,7 +77,8 @@ def _check_source(run: RunFolder, cohort: Cohort) -> None:
 
 
 def _known(run: RunFolder, cohort: Cohort) -> NDArray[np.bool_]:
-    return np.asarray(run.task.known(torch.from_numpy(run.task.targets(cohort.table))).numpy())
+    targets = run.task.targets(cohort.laid_out(run.task.columns))[cohort.rows]
+    return np.asarray(run.task.known(torch.from_numpy(targets)).numpy())
 
 
 def _check_patients(run: RunFolder, cohort: Cohort) -> None:
