@@ -15,14 +15,11 @@ import pytest
 from mil.errors import CheckpointError, CohortError, ExperimentError, HeadError, LabelError
 from mil.experiment.development import prepare
 from mil.experiment.experiment import DataSpec, Experiment
-from mil.experiment.fold import fit_fold, fit_fold_baseline
 from mil.experiment.folder import RunFolder
 from mil.experiment.pieces import Piece
 from mil.experiment.read import read_experiment
 from mil.experiment.run import _pieces, _Run, run_experiment
-from mil.folds import FoldSpec, check_folds, make_folds
-from mil.tasks.read import read_task
-from mil.training.spec import TrainSpec
+from mil.folds import check_folds
 from mil.trust.cases import verdicts
 
 TOML = b"""
@@ -232,44 +229,6 @@ def test_one_class_is_refused(experiment: Experiment, tmp_path: Path) -> None:
     data = replace(experiment.data, where=(("label", ("1",)),))
     with pytest.raises(LabelError):
         run_experiment(replace(experiment, data=data), TOML, tmp_path / "run")
-
-
-TASKS: dict[str, dict[str, object]] = {
-    "multiclass": {"column": "grade", "labels": [["1"], ["2"], ["3"]]},
-    "ordinal": {"column": "grade", "grades": [["1"], ["2"], ["3"]]},
-    "multilabel": {"labels": ["label", "dead"]},
-    "regression": {"column": "value"},
-    "cox": {"time": "days", "event": "dead"},
-    "hazard": {"time": "days", "event": "dead", "bins": 2},
-    "multitask": {
-        "members": [
-            {"name": "a", "kind": "binary", "column": "label"},
-            {"name": "b", "kind": "cox", "time": "days", "event": "dead"},
-        ]
-    },
-}
-
-
-@pytest.mark.parametrize("kind", sorted(TASKS))
-def test_every_kind_of_task_is_learnt(experiment: Experiment, kind: str) -> None:
-    task = read_task({"kind": kind, **TASKS[kind]})
-    brief = replace(experiment, task=task, training=TrainSpec(epochs=2, min_epochs=1), test=None)
-    data = prepare(brief)
-    folds = make_folds(data.patients, data.centres, data.strata, FoldSpec(count=3))[0]
-    found = fit_fold(brief, data, folds, 0)
-    _, rows, linear = fit_fold_baseline(data, folds, 0)
-    assert found.logits.shape == linear.shape == (len(rows), task.outputs)
-    assert np.isfinite(found.logits).all()
-    assert np.isfinite(linear).all()
-    assert len(found.history) == 2
-
-
-def test_a_fold_is_a_pure_function_of_its_seed(experiment: Experiment) -> None:
-    data = prepare(experiment)
-    folds = make_folds(data.patients, data.centres, data.strata, experiment.folds)[0]
-    first, again, other = (fit_fold(experiment, data, folds, 1, seed=seed) for seed in (0, 0, 1))
-    assert first.fit.digest == again.fit.digest != other.fit.digest
-    assert np.array_equal(first.logits, again.logits)
 
 
 def test_pieces_travel(experiment: Experiment, tmp_path: Path) -> None:
