@@ -150,6 +150,10 @@ def test_trust_goes_through_json_and_says_the_same() -> None:
     for key in ("conformal", "calibrations", "intervals"):
         with pytest.raises(CheckpointError, match="another task"):
             Trust.from_table(table | {key: []}, TASK)
+    wide = json.loads(json.dumps(table))
+    wide["calibrations"][0]["map"] = {"slope": 1.0, "shifts": [0.0, 0.0]}
+    with pytest.raises(CheckpointError, match="another task"):
+        Trust.from_table(wide, TASK)
     table["conformal"][0]["thresholds"] = [0.5, 0.5, 0.5]
     with pytest.raises(CheckpointError, match="another task"):
         Trust.from_table(table, TASK)

@@ -77,6 +77,7 @@ def test_means_and_variances_of_sites_are_made_one() -> None:
     assert np.ptp(found, axis=0).max() < 0.01
     assert (variances.max(axis=0) / variances.min(axis=0)).max() < 1.02
     assert found.mean(axis=0) == pytest.approx(means.mean(axis=0), abs=0.01)
+    assert variances.mean(axis=0) == pytest.approx(fit.sigma**2, rel=0.01)
 
 
 def test_one_site_alone_is_left_as_it_is(tmp_path: Path) -> None:
@@ -125,6 +126,14 @@ def test_an_unseen_site_is_made_like_the_reference_from_its_own_slides_alone(tmp
     assert np.abs(slide_moments(other).means.mean(axis=0) - wanted).max() > 1
 
 
+def test_the_covariance_is_that_of_all_tiles_where_slides_are_of_one_size(tmp_path: Path) -> None:
+    tiles = np.random.default_rng(0).normal(3, [1, 2, 3], (60, 3)).astype(np.float32)
+    np.savez(tmp_path / "bags.npz", features=tiles, offsets=np.arange(0, 61, 10))
+    found = fit_coral(BagsFile(tmp_path / "bags.npz"), range(6))
+    assert found.covariance == pytest.approx(np.cov(tiles.T, bias=True), abs=1e-4)
+    assert (found.mean.tolist(), found.slides) == (pytest.approx(tiles.mean(axis=0)), 6)
+
+
 def test_directions_are_aligned_by_as_much_as_the_slides_are_worth() -> None:
     rng = np.random.default_rng(0)
     root = rng.normal(size=(2, WIDTH, WIDTH))
@@ -138,6 +147,7 @@ def test_directions_are_aligned_by_as_much_as_the_slides_are_worth() -> None:
     assert after(10**6) == pytest.approx(wanted, rel=0.1, abs=0.3)
     off = [float(np.abs(after(slides) - wanted).max()) for slides in (1, 10, 100, 1000)]
     assert off == sorted(off, reverse=True)
+    assert off[0] > 3 * off[-1]
     moved = reference.map(Coral(np.ones(WIDTH), wanted, 3))(np.ones((1, WIDTH), np.float32))
     assert moved == pytest.approx(np.zeros((1, WIDTH)), abs=1e-5)
 
@@ -151,7 +161,14 @@ def test_shrinkage_lies_between_the_estimate_and_the_mean_of_all_dimensions(seed
     raw = means.mean(axis=0)
     low, high = np.minimum(raw, raw.mean()), np.maximum(raw, raw.mean())
     assert ((shift >= low - 1e-9) & (shift <= high + 1e-9)).all()
-    assert (square > 0).all()
+    if count > 1:  # both solve the equations of the paper together
+        first = (variances + (means - raw) ** 2).mean(axis=0)
+        middle, apart = first.mean(), first.var(ddof=1)
+        shape, rate = (2 * apart + middle**2) / apart, (middle * apart + middle**3) / apart
+        total = (variances + (means - shift) ** 2).sum(axis=0)
+        assert square == pytest.approx((rate + total / 2) / (count / 2 + shape - 1), rel=1e-4)
+        width = raw.var(ddof=1)
+        assert shift == pytest.approx((count * width * raw + square * raw.mean()) / (count * width + square), abs=1e-4)
 
 
 def test_of_one_slide_only_the_mean_is_moved_and_part_of_the_way() -> None:

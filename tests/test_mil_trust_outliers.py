@@ -78,7 +78,9 @@ def test_distance_is_that_of_mahalanobis_where_all_components_are_kept() -> None
     away = points[:9] - points.mean(axis=0)
     wanted = np.sqrt(np.einsum("ni,ij,nj->n", away, np.linalg.inv(covariance), away) / 4)
     assert fit_gaussian(points).distances(points[:9]) == pytest.approx(wanted, rel=1e-4)
-    assert fit_gaussian(points, 2).whitening.shape == (4, 2)
+    leading = fit_gaussian(points, 2).whitening
+    assert leading.shape == (4, 2)
+    assert np.abs(leading[:2]).max() < 0.1 * np.abs(leading[2:]).max()
 
 
 @pytest.mark.parametrize("points", [np.zeros((1, 3)), np.ones((5, 3))])
@@ -105,6 +107,13 @@ def test_slides_like_training_are_usual_and_others_are_not(fitted: Outliers) -> 
     assert all(each.share > 0.5 for each in strange)
     assert all("of its tiles are unlike those of training" in each.reasons[0] for each in strange)
     assert all("times as far out as training slides do" in each.reasons[1] for each in strange)
+
+
+def test_limits_are_of_slides_that_their_model_did_not_see(tmp_path: Path) -> None:
+    few = cohort(tmp_path / "few.npz", bags(6, 12))
+    fitted = fit_outliers(few)
+    own = fitted.slide.distances(sample_tiles(few, 1, 0).means)
+    assert fitted.limits.slide > 1.1 * own.max()
 
 
 def test_pieces_do_not_change_a_verdict(fitted: Outliers) -> None:

@@ -40,6 +40,14 @@ def test_shares_of_positives_are_found_without_labels(share: float) -> None:
     assert adjusted[:, 1].mean() == pytest.approx(share, abs=0.03)
 
 
+def test_the_shares_of_training_need_not_be_equal() -> None:
+    found = prior_shift(scored(3000, 0.3), np.array([0.5, 0.5]))
+    here = found.adjust(scored(3000, 0.3))  # calibrated at .3, as if training had been so
+    again = prior_shift(here, np.array(found.after))
+    assert again.after == pytest.approx(found.after, abs=1e-3)
+    assert not again.shifted
+
+
 def test_a_shift_is_seldom_seen_where_there_is_none() -> None:
     found = [prior_shift(scored(200, 0.5, seed), np.array([0.5, 0.5])).shifted for seed in range(100)]
     assert np.mean(found) < 0.12
