@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -60,6 +61,17 @@ class HeadSettings:
     """Width of the tile embedding: frozen features are rich and slides are few, so small."""
     dropout: float = 0.25
     """Share of hidden units silenced in training, the value CLAM, STAMP and MIL-Lab agree on."""
+
+    def __post_init__(self) -> None:
+        """Refuse widths and counts that are none, and shares that are none.
+
+        Raises:
+            ValueError: A whole number is below 1, or a number is not finite or negative.
+        """
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if (type(value) is int and value < 1) or (type(value) is float and not 0 <= value < math.inf):
+                raise ValueError(f"{field.name} is {value}")
 
 
 class Head(nn.Module):

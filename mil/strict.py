@@ -12,6 +12,8 @@ from typing import Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from mil.errors import ExperimentError
 
 T = TypeVar("T")
+MOST = 1 << 1023
+"""Whole numbers from here on are no floats."""
 
 
 def build(kind: type[T], table: Mapping[str, object], where: str) -> T:
@@ -90,7 +92,7 @@ def _scalar(hint: object, value: object, where: str) -> object:
         ExperimentError: The value is of another type or not finite.
     """
     if hint is float and type(value) is int:
-        return float(value)
+        value = float(value) if abs(value) < MOST else math.inf
     if type(value) is not hint:
         raise ExperimentError(f"{where} must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}.")
     if isinstance(value, float) and not math.isfinite(value):

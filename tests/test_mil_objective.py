@@ -134,6 +134,8 @@ def test_learnt_weights_settle_at_the_losses_of_their_tasks() -> None:
     objective.losses(logits, targets).sum().backward()
     assert logs.grad is not None
     torch.testing.assert_close(logs.grad, torch.zeros(2), atol=1e-5, rtol=0)
+    judged = objective.losses(logits, targets, judging=True)  # in the same terms at every epoch
+    torch.testing.assert_close(judged, task.losses(logits, targets))
 
 
 def test_remedies_reach_the_members_that_decide_and_leave_the_others() -> None:

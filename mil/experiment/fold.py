@@ -107,7 +107,7 @@ def fit_fold_baseline(
     each = [
         len({known.patients[row] for row in np.flatnonzero(known.strata == one)}) for one in set(known.strata) - {-1}
     ]
-    spec = FoldSpec(count=max(2, min(INNER, *each)))
+    spec = FoldSpec(count=max(2, min([INNER, *each])))
     inner = make_folds(known.patients, known.centres, known.strata, spec)[0]
     pin_threads()
     model = fit_baseline(data.task, known.pooled, known.targets, inner)

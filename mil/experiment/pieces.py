@@ -22,6 +22,8 @@ from mil.experiment.fold import fit_fold, fit_fold_baseline
 from tiling.commit import is_committed, staged, verify_manifest
 
 SAID, HISTORY, FOLDS = "predictions.safetensors", "history.json", "folds.csv"
+REQUEST: Final = "request.json"
+"""Says in the folder of an unfinished run what it is of, the fingerprint of its labels included."""
 ABOUT: Final = ("case", "patient", "centre")
 Kind = Literal["members", "baseline"]
 
@@ -61,7 +63,7 @@ def do_piece(piece: Piece) -> str:
     if is_committed(piece.place) and not verify_manifest(piece.place):
         return piece.name
     shutil.rmtree(piece.place, ignore_errors=True)  # what is there is not whole
-    data = _development(piece.experiment)
+    data = _development(piece.experiment, (piece.folder / REQUEST).read_text())
     repeats = read_folds(piece.folder)
     repeat, fold = divmod(piece.fold, int(repeats.max()) + 1)
     with staged(piece.place, kind=f"oncoscope-{piece.kind}", fold=piece.fold, seed=piece.seed) as draft:
@@ -133,6 +135,7 @@ def read_folds(folder: Path) -> NDArray[np.int64]:
     return np.array([row[len(ABOUT) :] for row in rows], np.int64).T
 
 
-@lru_cache(maxsize=1)  # all pieces of a run ask for the same
-def _development(experiment: Experiment) -> Development:
+@lru_cache(maxsize=1)  # all pieces of a run ask for the same; a worker that lives on reads anew for another request
+def _development(experiment: Experiment, request: str) -> Development:
+    del request
     return prepare(experiment)

@@ -78,10 +78,7 @@ def parse_experiment(content: bytes, place: Callable[[str], Path]) -> Experiment
     Raises:
         ExperimentError: As `read_experiment` says.
     """
-    try:
-        tables = tomllib.loads(content[:LARGEST].decode())
-    except ValueError as error:
-        raise ExperimentError("The experiment is not a TOML text.") from error
+    tables = _tables(content)
     for name in tables:
         if name not in KNOWN:
             raise ExperimentError(f"There is no table [{name}]; there are {', '.join(KNOWN)}.")
@@ -96,6 +93,20 @@ def parse_experiment(content: bytes, place: Callable[[str], Path]) -> Experiment
         name: build(kind, tables[name], f"[{name}]") for name, kind in PARTS.items() if name in tables
     }
     return Experiment(**about, **head, **parts, data=data, task=read_task(tables["task"]), place=place(data.root))
+
+
+def _tables(content: bytes) -> dict[str, Any]:
+    """Read the text.
+
+    Raises:
+        ExperimentError: It is no TOML, or too large.
+    """
+    if len(content) > LARGEST:
+        raise ExperimentError(f"The experiment is larger than {LARGEST >> 20} MB.")
+    try:
+        return tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise ExperimentError("The experiment is not a TOML text.") from error
 
 
 def _about(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,13 +23,13 @@ from mil.experiment.findings import write_findings
 from mil.experiment.folder import BASELINE, CARD, EXPERIMENT, MEMBERS, PREDICTIONS, RUN, RunFolder
 from mil.experiment.gathering import gather, histories
 from mil.experiment.out_of_fold import OutOfFold, table_of
-from mil.experiment.pieces import Piece, do_piece, write_folds
+from mil.experiment.pieces import REQUEST, Piece, do_piece, write_folds
 from mil.experiment.record import record
 from mil.experiment.sealed import SEAL
 from mil.folds import make_folds
 from mil.head import build_head
 from mil.training.objective import build_objective
-from tiling.commit import commit, is_committed, read_manifest
+from tiling.commit import STAGING_SUFFIX, commit, is_committed, read_manifest
 from tiling.fingerprint import fingerprint
 from tiling.lock import locked
 from tiling.pool import LocalPool, Pool
@@ -116,13 +116,15 @@ def _run(run: _Run, pool: Pool | None, progress: Counts) -> None:
 
 def _begin(run: _Run, folds: NDArray[np.int64]) -> None:
     """Go on with what an earlier run of the same request left, or start anew."""
-    marker = run.draft / "request.json"
-    if not marker.is_file() or json.loads(marker.read_text()) != run.about:
+    marker, said_here = run.draft / REQUEST, json.dumps(run.about)
+    for half in run.draft.glob(f"*/.*{STAGING_SUFFIX}"):  # a kill leaves these, and they are no part of a run
+        shutil.rmtree(half, ignore_errors=True)
+    if not marker.is_file() or marker.read_text(encoding="utf-8") != said_here:
         shutil.rmtree(run.draft, ignore_errors=True)
         run.draft.mkdir()
     write_folds(run.draft, run.data, folds)
     (run.draft / EXPERIMENT).write_bytes(run.text)
-    marker.write_text(json.dumps(run.about))
+    marker.write_text(said_here, encoding="utf-8")
 
 
 def _pieces(run: _Run, folds: NDArray[np.int64]) -> list[Piece]:

@@ -22,7 +22,7 @@ class SealedSpec:
     """`[test]`: exactly one of centres, a column with values, or a share of the patients.
 
     Raises:
-        ExperimentError: None or more than one is given.
+        ExperimentError: None or more than one is given, or the seed is negative.
     """
 
     centres: tuple[str, ...] = ()
@@ -39,6 +39,8 @@ class SealedSpec:
         given = [bool(self.centres), bool(self.column and self.values), 0 < self.share < 1]
         if sum(given) != 1 or bool(self.column) != bool(self.values):
             raise ExperimentError('[test] needs one of "centres", "column" with "values", or a "share" below 1.')
+        if self.seed < 0:
+            raise ExperimentError('"seed" of [test] must be 0 or more.')
 
 
 def sealed_cases(spec: SealedSpec, cohort: Cohort) -> NDArray[np.bool_]:

@@ -29,5 +29,5 @@ class FoldSpec:
     """Cases that a fold of leave-one-centre-out has at least: smaller centres are pooled until they do."""
 
     def __post_init__(self) -> None:
-        if self.count < 2 or self.repeats < 1 or self.pool < 1:
-            raise FoldError("Folds need a count of at least 2, and repeats and pool of at least 1.")
+        if self.count < 2 or self.repeats < 1 or self.pool < 1 or self.seed < 0:
+            raise FoldError("Folds need a count of 2 or more, repeats and pool of 1 or more, and a seed of 0 or more.")

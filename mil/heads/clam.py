@@ -31,9 +31,9 @@ class ClamSettings(HeadSettings):
     """Tiles at either end of the attention that teach the classifiers of tiles."""
     bag_weight: float = 0.7
     """Share of the bag's loss; the rest is that of the tiles."""
-    subtyping: bool = True
-    """Whether the most attended tiles of a slide are examples of what its other classes are not: classes exclude each
-    other."""
+    subtyping: bool = False
+    """Whether the most attended tiles of a slide are examples of what its other classes are not. Only where classes
+    exclude each other and all are known: never for several labels or tasks at once."""
 
 
 class ClamSbHead(EmbeddedHead):
@@ -44,6 +44,8 @@ class ClamSbHead(EmbeddedHead):
 
     def __init__(self, in_dim: int, out_dim: int, settings: ClamSettings) -> None:
         super().__init__(in_dim, out_dim, settings)
+        if settings.bag_weight > 1:
+            raise ValueError("the share of the bag's loss is at most 1")
         self.k, self.bag_weight, self.subtyping = settings.k, settings.bag_weight, settings.subtyping
         self.attend = GatedAttention(settings.hidden, settings.attention, out_dim if self.branches else 1)
         self.read = nn.Linear(settings.hidden, out_dim)

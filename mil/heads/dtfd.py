@@ -50,8 +50,8 @@ class DtfdHead(EmbeddedHead):
 
     def __init__(self, in_dim: int, out_dim: int, settings: DtfdSettings) -> None:
         super().__init__(in_dim, out_dim, settings)
-        if settings.groups < 1 or settings.splits < 1:
-            raise ValueError("at least one group and one split are needed")
+        if settings.bag_weight > 1:
+            raise ValueError("the share of tier 2 in the loss is at most 1")
         self.groups, self.splits, self.bag_weight = settings.groups, settings.splits, settings.bag_weight
         common = {"hidden": settings.hidden, "dropout": settings.dropout}
         self.inner = build_head(settings.inner, settings.hidden, out_dim, common)

@@ -45,8 +45,6 @@ class TransformerHead(EmbeddedHead):
 
     def __init__(self, in_dim: int, out_dim: int, settings: TransformerSettings) -> None:
         super().__init__(in_dim, out_dim, settings)
-        if settings.layers < 1 or settings.context < 1:
-            raise ValueError("a transformer needs a layer and a context")
         self.context = settings.context
         self.blocks = nn.ModuleList(
             Block(settings.hidden, settings.heads, settings.dropout) for _ in range(settings.layers)

@@ -128,4 +128,4 @@ class Loop:
             The mean.
         """
         logits = logits_in_batches(self.student.average.average, self.held.cohort)
-        return float(self.student.bag_loss(torch.from_numpy(self.held.targets), logits))
+        return float(self.student.bag_loss(torch.from_numpy(self.held.targets), logits, judging=True))

@@ -78,8 +78,8 @@ class _Softened(nn.Module):
 class Objective(nn.Module):
     """Losses of a task with remedies; a module because weights of several tasks may be learnt.
 
-    Its parameters, if it has any, belong into the optimiser beside the head's. It serves training alone: what is
-    judged, early stopping included, are the task's own losses.
+    Its parameters, if it has any, belong into the optimiser beside the head's. Early stopping judges by it too,
+    but with the weights of tasks as they are given: learnt ones would put two epochs in different terms.
     """
 
     def __init__(self, task: Task, spec: ObjectiveSpec, train: NDArray[np.float32]) -> None:
@@ -98,12 +98,13 @@ class Objective(nn.Module):
         count = len(self.parts) if task.learns_weights else 0
         self.log_variances = nn.Parameter(torch.zeros(count)) if count else None
 
-    def losses(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def losses(self, logits: Tensor, targets: Tensor, *, judging: bool = False) -> Tensor:
         """The loss of each case.
 
         Args:
             logits: [B, C].
             targets: [B, T]; NaN where missing.
+            judging: Take the weights of tasks as they are given, where they are learnt.
 
         Returns:
             [B]; exactly 0, without a gradient, where the case says nothing. Learnt weights: exp(-s) times the loss plus
@@ -113,7 +114,7 @@ class Objective(nn.Module):
         for i, (part, remedy) in enumerate(zip(self.parts, self.each, strict=True)):
             own, truth = logits[:, part.logits], targets[:, part.targets]
             each = remedy.losses(own, truth)
-            if self.log_variances is None:
+            if self.log_variances is None or judging:
                 whole = whole + part.weight * each
             else:
                 level = self.log_variances[i]

@@ -69,17 +69,19 @@ class Student:
         parts, spec = (self.head, batch.features, batch.mask), self.goal.regions
         return loss + region_loss(*parts, task=task, bags=targets, tiles=batch.tiles, spec=spec)
 
-    def bag_loss(self, targets: Tensor, logits: Tensor) -> Tensor:
+    def bag_loss(self, targets: Tensor, logits: Tensor, *, judging: bool = False) -> Tensor:
         """Mean loss of the cases that say anything.
 
         Args:
             targets: [B, T].
             logits: [B, C].
+            judging: As `Objective.losses` takes it.
 
         Returns:
             A scalar.
         """
-        return self.objective.losses(logits, targets).sum() / self.goal.task.known(targets).sum().clamp(min=1)
+        losses = self.objective.losses(logits, targets, judging=judging)
+        return losses.sum() / self.goal.task.known(targets).sum().clamp(min=1)
 
     @torch.no_grad()
     def losses(self, batch: Batch) -> Tensor:

@@ -27,8 +27,8 @@ class CascadeSpec:
     """Of the chance."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.top <= 1 or not 0 <= self.random <= 1:
-            raise ExperimentError("The top share of a cascade must be above 0 and at most 1, the random one 0 to 1.")
+        if not 0 < self.top <= 1 or not 0 <= self.random <= 1 or self.seed < 0:
+            raise ExperimentError("The top share of a cascade must be above 0, the random one 0 to 1, the seed 0 up.")
 
 
 @dataclass(frozen=True, eq=False)
