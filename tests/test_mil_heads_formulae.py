@@ -178,7 +178,7 @@ def test_a_context_that_holds_all_tiles_is_no_approximation() -> None:
 
 
 def test_clam_learns_from_both_ends_of_the_attention() -> None:
-    head, weights, hidden = made("clam_sb", 2, {"k": 2, "bag_weight": 0.25})
+    head, weights, hidden = made("clam_sb", 2, {"k": 2, "bag_weight": 0.25, "subtyping": True})
     alpha = gated(hidden, weights)[:, 0]
     order = alpha.argsort(descending=True)
     own, other = linear(hidden, weights, "instance").T  # the slide is of the first class
