@@ -35,13 +35,13 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 PARTS: Final[dict[str, Callable[[Bench], Any]]] = {
     "speed": speed,
     "classic": classic,
-    "ucsb": ucsb,
-    "algorithmic": lambda _: algorithmic(tuple(HEADS)),
     "msi": msi,
     "response": response,
     "survival": survival,
     "transfer": transfer,
     "conformal": conformal,
+    "algorithmic": lambda _: algorithmic(tuple(HEADS)),
+    "ucsb": ucsb,
 }
 
 
