@@ -64,7 +64,7 @@ def _value(value: object) -> str:
 
 
 def tcga(task: dict[str, Any], where: dict[str, list[str]], by: str, bench: Bench, **more: dict[str, Any]) -> str:
-    """An experiment on the TCGA bags with gated attention and nothing tuned: patients as cases, two seeds a fold.
+    """An experiment on the TCGA bags with gated attention and nothing tuned; patients are cases, seeds two.
 
     Args:
         task: `[task]`.

@@ -9,12 +9,14 @@ import pytest
 
 from mil.bag import Bag
 from mil.cohort.cohort import Case, Cohort
-from mil.errors import ExperimentError
+from mil.cohort.read import open_bags
+from mil.errors import CohortError, ExperimentError, LabelError
 from mil.experiment.experiment import TrustSpec
-from mil.experiment.read import read_experiment
+from mil.experiment.read import parse_experiment, read_experiment
 from mil.experiment.sealed import SealedSpec, sealed_cases
 from mil.folds import FoldSpec
 from mil.tasks.binary import Binary
+from mil.tasks.texts import column_of
 from mil.training.memory import BagsInMemory
 
 TOML = """
@@ -136,3 +138,12 @@ def test_a_share_of_the_patients_is_sealed() -> None:
 def test_a_test_of_nobody_or_of_all_is_refused(spec: SealedSpec) -> None:
     with pytest.raises(ExperimentError, match=r"\[test\] seals"):
         sealed_cases(spec, cohort())
+
+
+def test_what_is_not_there_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"not a TOML text \(at line 2, column \d+\)"):
+        parse_experiment(b"[experiment]\nname = \n", lambda _: tmp_path)
+    with pytest.raises(CohortError, match="not there: an experiment's path counts"):
+        open_bags(tmp_path / "none.npz")
+    with pytest.raises(LabelError, match="no column markr; perhaps marker is meant"):
+        column_of({"marker": ("1",)}, "markr")

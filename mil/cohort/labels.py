@@ -6,6 +6,7 @@ Rows are counted from 1, below the header.
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +39,9 @@ class LabelTable:
         """
         missing = [name for name in dict.fromkeys(names) if name not in self.columns]
         if missing:
-            raise CohortError(f"The table of labels has no column {', '.join(missing)}.")
+            near = difflib.get_close_matches(missing[0], self.columns, n=1)
+            hint = f"; perhaps {near[0]} is meant" if near else ""
+            raise CohortError(f"The table of labels has no column {', '.join(missing)}{hint}.")
 
 
 def read_labels(path: Path) -> LabelTable:

@@ -31,7 +31,12 @@ def open_bags(path: Path, zooms: Sequence[float] = ()) -> BagSource:
 
     Returns:
         The bags, read one at a time.
+
+    Raises:
+        CohortError: There is nothing at this place.
     """
+    if not path.exists():
+        raise CohortError("The bags are not there: an experiment's path counts from its own folder, or from its root.")
     if path.suffix == ".toml":
         from mil.zoom.source import read_zooms
 

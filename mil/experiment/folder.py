@@ -147,6 +147,8 @@ def verify(path: Path) -> None:
         known = {*read_manifest(path)["members"], MANIFEST} - {CARD}
         damaged = sorted(known & set(verify_manifest(path)))
     except (TilingError, OSError) as error:
-        raise CheckpointError("There is no finished run in this folder.") from error
+        raise CheckpointError(
+            "There is no finished run in this folder: name what `oncoscope train --out` wrote, or run that again."
+        ) from error
     if damaged:
         raise CheckpointError(f"{len(damaged)} files of the run are missing or changed since it ended.")

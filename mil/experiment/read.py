@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -53,7 +54,7 @@ def read_experiment(path: Path, root: Path | None = None) -> Experiment:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise ExperimentError("The experiment cannot be read.") from error
+        raise ExperimentError("The experiment cannot be read: no file of this name may be opened.") from error
 
     def place(name: str) -> Path:
         if name != SHARED:
@@ -106,7 +107,9 @@ def _tables(content: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(content.decode())
     except (ValueError, RecursionError) as error:
-        raise ExperimentError("The experiment is not a TOML text.") from error
+        place = re.search(r"\(at line \d+, column \d+\)", str(error))
+        where = f" {place[0]}" if place else ""
+        raise ExperimentError(f"The experiment is not a TOML text{where}.") from error
 
 
 def _about(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,10 +113,11 @@ def _split(groups: Groups, shares: NDArray[np.float64], rng: np.random.Generator
     for stratum, column in zip(groups.strata, groups.counts.T, strict=True):
         if stratum >= 0 and np.count_nonzero(column) < len(shares):
             raise FoldError(
-                f"Class {stratum} has {np.count_nonzero(column)} {groups.word}; each of {len(shares)} parts needs one."
+                f"Class {stratum} has {np.count_nonzero(column)} {groups.word}; each of {len(shares)} parts needs one. "
+                "Fewer folds (`count`) may do."
             )
     if len(groups) < len(shares):
-        raise FoldError(f"There are {len(groups)} {groups.word}; each of {len(shares)} parts needs one.")
+        raise FoldError(f"There are {len(groups)} {groups.word}; each of {len(shares)} parts needs one. Ask for fewer.")
     balance = Balance(groups, shares)
     folds = search(balance, rng)
     wanted = not balance.is_best(folds) if best else bool(balance.lacking(folds).any())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -28,7 +29,9 @@ def column_of(table: Table, column: str) -> Sequence[str]:
         LabelError: There is no such column.
     """
     if column not in table:
-        raise LabelError(f"The table of labels has no column {column}.")
+        near = difflib.get_close_matches(column, table, n=1)
+        hint = f"; perhaps {near[0]} is meant" if near else ""
+        raise LabelError(f"The table of labels has no column {column}{hint}.")
     return table[column]
 
 
@@ -50,7 +53,10 @@ def meanings(table: Table, column: str, groups: Sequence[Sequence[str]]) -> NDAr
     texts = column_of(table, column)
     for row, text in enumerate(texts):
         if text not in meaning:
-            raise LabelError(f"Row {row + 1}: the text in column {column} is no label of this task.")
+            raise LabelError(
+                f"Row {row + 1}: the text in column {column} is no label of this task; name it in [task], or leave "
+                "such rows out by `where`."
+            )
     return np.array([meaning[text] for text in texts], np.float32)
 
 
