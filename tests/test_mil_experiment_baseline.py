@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from mil.experiment.baseline import GRID, _path, fit_baseline
+from mil.experiment.card import _verdict
 from mil.experiment.compare import _fold_error, compare
 from mil.experiment.figure import comparisons, figure_of
 from mil.experiment.out_of_fold import OutOfFold
@@ -103,6 +104,16 @@ def test_the_head_wins_only_by_more_than_an_error() -> None:
     assert (close.difference > close.error) == (close.winner == "head")
     low, high = close.head_interval
     assert low < close.head < high
+
+
+def test_a_winner_among_models_at_chance_is_not_recommended() -> None:
+    truth = RNG.integers(0, 2, 200)
+    by_chance = compare(Binary(), out_of_fold(RNG.normal(size=200), -truth + RNG.normal(0, 1, 200), truth))
+    assert (by_chance.winner, by_chance.above_chance) == ("head", False)
+    assert "Neither is recommended" in _verdict(by_chance.table())
+    sound = compare(Binary(), out_of_fold(truth + RNG.normal(0, 0.5, 200), RNG.normal(size=200), truth))
+    assert sound.above_chance
+    assert "The head" in _verdict(sound.table())
 
 
 def test_the_error_over_folds_is_widened() -> None:

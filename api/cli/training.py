@@ -56,6 +56,8 @@ def text_of(run: RunFolder, out: Path, seconds: float) -> str:
         return f"{who}: {verdict['figure']} {verdict[key]:.3f} ({low:.3f} to {high:.3f})"
 
     won = run.experiment.head if run.record["winner"] == "head" else "linear model"
+    if not run.record["verdict"]["above_chance"]:
+        won = f"neither: the interval of the better one, {won}, holds .5, which is chance"
     return "\n".join([
         f"{data['cases']} cases of {data['patients']} patients, {len(run.record['members'])} members, {seconds:.1f} s",
         line(run.experiment.head, "head"),

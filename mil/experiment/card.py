@@ -99,6 +99,8 @@ def card(experiment: Experiment, about: Mapping[str, Any]) -> str:
 
 
 def _verdict(verdict: Mapping[str, Any]) -> str:
+    if not verdict["above_chance"]:
+        return "**Neither is recommended.** The interval of the better one holds .5, which is what chance gets."
     if verdict["winner"] == "head":
         return "The head: it beats the linear model by more than one standard error."
     return "**The linear model.** The head does not beat it by more than one standard error and is not recommended."

@@ -20,6 +20,7 @@ DRAWS = 500
 """Of the bootstrap: its standard error is then known to about 3 %."""
 INTERVAL = (2.5, 97.5)
 """Percentiles."""
+CHANCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,13 +50,21 @@ class Verdict:
         """The larger standard error."""
         return float(np.nanmax([self.error_folds, self.error_patients]))
 
+    @property
+    def above_chance(self) -> bool:
+        """Whether the winner's interval lies above .5, which is what chance gets in every figure here."""
+        return (self.head_interval if self.winner == "head" else self.baseline_interval)[0] > CHANCE
+
     def table(self) -> dict[str, object]:
         """What strict JSON can hold.
 
         Returns:
             All fields; None for what is not a number.
         """
-        return {name: _plain(value) for name, value in asdict(self).items()} | {"error": _plain(self.error)}
+        return {name: _plain(value) for name, value in asdict(self).items()} | {
+            "error": _plain(self.error),
+            "above_chance": self.above_chance,
+        }
 
 
 def compare(task: Task, found: OutOfFold) -> Verdict:

@@ -111,7 +111,7 @@ def _about(run: RunFolder) -> Json:
         "task": task_table(run.task),
         "head": record["head"],
         "members": len(record["members"]),
-        "winner": record["winner"],
+        "winner": record["winner"] if record["verdict"]["above_chance"] else "neither",
         "folds": record["folds"],
         "bags_fingerprint": record["data"]["bags_fingerprint"],
         "versions": record["versions"],

@@ -90,7 +90,7 @@ def _facts(document: Document) -> Iterator[tuple[str, str]]:
     yield "Cases", f"{head['n']} of {head['patients']} patients"
     yield "Task", run["task"]["kind"]
     yield "Head", f"{run['head']['name']}, {run['members']} members"
-    yield "Recommended after training", "head" if run["winner"] == "head" else "linear model"
+    yield "Recommended after training", {"head": "head", "baseline": "linear model"}.get(run["winner"], run["winner"])
     yield "Folds of training", f"{run['folds']['count']} by {run['folds']['by']}, {run['folds']['repeats']} repeats"
 
 
