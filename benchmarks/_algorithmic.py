@@ -1,9 +1,9 @@
 """Algorithmic unit tests of heads: does a head use the absence of something as evidence?
 
 Raff and Holt, "Reproducibility in Multiple Instance Learning: A Case For Algorithmic Unit Tests", NeurIPS 2023,
-arXiv:2310.17867, algorithms 1 to 3, made anew from their description. Ranges are closed, as in the paper. In each test
-the training bags hold a shortcut that a head which respects the assumption cannot take; the poisoned test bags turn
-the shortcut round. A head passes where its AUROC on poisoned bags stays well above chance.
+arXiv:2310.17867, algorithms 1 to 3, made anew from their description; the paper itself was not at hand. All ranges are
+closed. In each test the training bags hold a shortcut that a head which respects the assumption cannot take; the
+poisoned test bags turn the shortcut round. A head passes where its AUROC on poisoned bags stays well above chance.
 
     python benchmarks/_algorithmic.py [--seed 0] [--heads abmil,noisy_or]
 
