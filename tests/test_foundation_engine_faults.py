@@ -160,7 +160,7 @@ def test_what_was_finished_stays_when_the_device_goes_away(stores: list[TileStor
     assert all(isinstance(outcomes[number].error, DeviceError) for number in (1, 2))
     assert left_behind(tmp_path) == []
     again = by_slide(EmbedRun(stores, [colour()], tmp_path))
-    assert [again[number].reused for number in range(3)] == [True, False, False]
+    assert [again[number].reused for number in range(3)] == [place == whole for place in places]  # any may be first
 
 
 def test_tiles_that_were_under_way_when_the_device_went_away_leave_nothing(
@@ -274,10 +274,10 @@ def test_a_killed_run_leaves_whole_stores_and_the_next_one_goes_on(stores: list[
     assert done.returncode == -signal.SIGKILL
     (whole,) = tmp_path.glob("*.embeddings.zarr")
     assert not verify_manifest(whole)
-    places = {Making(colour(), store.zooms).place(store.fingerprint, tmp_path) for store in stores}
-    for place in places - {whole}:
+    places = [Making(colour(), store.zooms).place(store.fingerprint, tmp_path) for store in stores]
+    for place in {*places} - {whole}:
         (tmp_path / f".{place.name}.0123456789ab.staging").mkdir()  # of a run that was killed while it wrote
     again = by_slide(EmbedRun(stores, [colour()], tmp_path))
-    assert [again[number].reused for number in range(3)] == [True, False, False]
+    assert [again[number].reused for number in range(3)] == [place == whole for place in places]  # any may be first
     assert all(outcome.error is None for outcome in again.values())
     assert left_behind(tmp_path) == []
