@@ -160,7 +160,7 @@ def test_what_was_finished_stays_when_the_device_goes_away(stores: list[TileStor
     assert all(isinstance(outcomes[number].error, DeviceError) for number in (1, 2))
     assert left_behind(tmp_path) == []
     again = by_slide(EmbedRun(stores, [colour()], tmp_path))
-    assert [again[number].reused for number in range(3)] == [place == whole for place in places]  # any may be first
+    assert [again[number].reused for number in range(3)] == [True, False, False]
 
 
 def test_tiles_that_were_under_way_when_the_device_went_away_leave_nothing(
