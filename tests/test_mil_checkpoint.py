@@ -173,6 +173,12 @@ def test_what_the_logits_mean_is_part_of_the_digest(tasked: Fit) -> None:
     assert len({tasked.digest, other.digest, replace(tasked, task=None).digest}) == 3
 
 
+def test_a_task_of_other_logits_than_the_head_has_is_refused(tasked: Fit, tmp_path: Path) -> None:
+    save_fit(replace(tasked, task=Hazard(bins=2, edges=(10.0, 20.0))), tmp_path)
+    with pytest.raises(CheckpointError, match="as many logits"):
+        load_fit(tmp_path)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mil import Bag
 from mil.experiment.development import Development
@@ -80,7 +81,11 @@ def test_every_kind_of_task_is_learnt(kind: str) -> None:
 def test_a_fold_is_a_pure_function_of_its_seed() -> None:
     data = cases(Binary())
     folds = make_folds(data.patients, data.centres, data.strata, FoldSpec(count=3))[0]
-    first, again, other = (fit_fold(experiment(Binary()), data, folds, 1, seed=seed) for seed in (0, 0, 1))
+    found = []
+    for own, seed in ((5, 0), (6, 0), (5, 1)):
+        torch.manual_seed(own)  # what others did with their generator does not matter
+        found.append(fit_fold(experiment(Binary()), data, folds, 1, seed=seed))
+    first, again, other = found
     assert first.fit.digest == again.fit.digest != other.fit.digest
     assert np.array_equal(first.logits, again.logits)
 

@@ -174,7 +174,8 @@ def test_a_killed_run_goes_on_and_gives_the_same_bits(finished: RunFolder, exper
     draft = out.with_name(".killed.building")
     kept, torn = draft / "members" / "0-0" / "head.json", draft / "members" / "1-0" / "head.safetensors"
     stamp = kept.stat().st_mtime_ns
-    torn.write_bytes(torn.read_bytes()[:-1] + b"?")
+    content = torn.read_bytes()
+    torn.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     run = run_experiment(experiment, TOML, out)
     assert (out / "members" / "0-0" / "head.json").stat().st_mtime_ns == stamp
     for name in ("predictions.csv", "folds.csv", "history.jsonl", "run.json"):
