@@ -20,12 +20,13 @@ from biomarkers.outcome import FAILED, NOT_EVALUABLE, SCORED, CohortResult, Outc
 from biomarkers.pipeline import score
 from biomarkers.provenance import request_fingerprint
 from biomarkers.result import stored_score
-from biomarkers.tables import write_atomically, write_tables
+from biomarkers.tables import write_tables
 from foundation.access import Access, chosen
 from slides import SlideInfo, open_slide
 from slides.jail.spec import Jail
 from tiling import Event, LocalPool, Needs, Pool, Progress
 from tiling.pool import ANYWHERE
+from tiling.whole import write_whole
 
 ROWS_AT_ONCE: Final = 2
 """Slides under way in this process: one is read while the other is embedded, which itself uses all cores."""
@@ -158,7 +159,7 @@ def score_task(task: Task) -> Outcome:
 def _refused(task: Task, outcome: Outcome) -> Outcome:
     """Note that a slide is not evaluable; what failed otherwise is tried again next time."""
     if outcome.state == NOT_EVALUABLE:
-        write_atomically(_refusal(task.out, task.request), json.dumps({"reason": outcome.reason}))
+        write_whole(_refusal(task.out, task.request), json.dumps({"reason": outcome.reason}).encode())
         return replace(outcome, computed=True)
     return outcome
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from biomarkers.card import Biomarker
 from biomarkers.outcome import SCORED, CohortResult, Outcome
 from biomarkers.score import Score
+from tiling.whole import write_whole
 
 STATUS = ("slide", "state", "reason", "row", "patient", "mpp_x", "mpp_y", "mpp_source", "result", "notice")
 MAYBE_NONE = frozenset({"tumour_stroma_ratio"})
@@ -26,33 +25,14 @@ def write_tables(result: CohortResult, card: Biomarker) -> None:
         card: The biomarker.
     """
     states = [{**_status(outcome), "notice": card.notice} for outcome in result.outcomes]
-    write_atomically(result.out / "status.csv", _csv(STATUS, states))
+    write_whole(result.out / "status.csv", _csv(STATUS, states).encode())
     scored = [
         (outcome, outcome.score) for outcome in result.outcomes if outcome.state == SCORED and outcome.score is not None
     ]
     lines = [_score(outcome, score) for outcome, score in scored]
     measured = list(dict.fromkeys(key for line in lines for key in line if key not in SCORES))
     lines = [{**line, "notice": card.notice} for line in lines]
-    write_atomically(result.out / "scores.csv", _csv((*SCORES, *measured, "notice"), lines))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old one or the new one, never a part.
-
-    Args:
-        path: The file.
-        text: Its content.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.part")
-    try:
-        with draft.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+    write_whole(result.out / "scores.csv", _csv((*SCORES, *measured, "notice"), lines).encode())
 
 
 def _csv(header: Sequence[str], lines: Iterable[Mapping[str, object]]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -21,6 +20,7 @@ from mil.strict import build
 from mil.tasks.read import read_task, task_table
 from mil.train import Fit, FitSpec
 from mil.training.spec import TrainSpec
+from tiling.whole import write_whole
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
 PLAIN, TASKED = "oncoscope-head-1", "oncoscope-head-2"
@@ -69,8 +69,8 @@ def save_fit(fit: Fit, directory: Path) -> str:
         "digest": fit.digest,
     } | ({"task": task_table(fit.task)} if fit.task else {})
     directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / WEIGHTS, weights)
-    _replace(directory / RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
+    write_whole(directory / WEIGHTS, weights)
+    write_whole(directory / RECORD, (json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
     return fit.digest
 
 
@@ -145,12 +145,3 @@ def _check_keys(record: object, wanted: set[str]) -> None:
 
 def _refuse(wrong: list[str]) -> NoReturn:
     raise CheckpointError(f"The record of the saved head has unknown or missing keys: {', '.join(wrong)}.")
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

@@ -10,12 +10,12 @@ from api import NOTICE
 from api.cli.address import slide_address
 from api.cli.reply import Reply
 from api.errors import BadRequestError
-from biomarkers.tables import write_atomically
 from slides import open_slide
 from tiling.artefacts import artefacts
 from tiling.mask_geojson import mask_to_geojson
 from tiling.quality import slide_quality
 from tiling.tissue import TissueSpec, overview, segment_overview
+from tiling.whole import write_whole
 
 
 def mask(arguments: argparse.Namespace) -> Reply:
@@ -39,7 +39,7 @@ def mask(arguments: argparse.Namespace) -> Reply:
     found = segment_overview(seen, info.require_mpp(), spec)
     quality = slide_quality(found, artefacts(seen.image, found, seen.mpp), info.require_mpp())
     document = mask_to_geojson(found, info, arguments.frame)
-    write_atomically(arguments.out, json.dumps({**document, "notice": NOTICE}, allow_nan=False))
+    write_whole(arguments.out, json.dumps({**document, "notice": NOTICE}, allow_nan=False).encode())
     reply = {
         "slide": info.pseudonym,
         "mask": str(arguments.out),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mil.experiment.figure import comparisons, figure_name, figure_of
 from mil.experiment.out_of_fold import OutOfFold
+from mil.judging.validation import corrected_error
 from mil.tasks.task import Task
 
 DRAWS = 500
@@ -132,7 +133,7 @@ def _fold_error(folds: tuple[dict[str, float], ...]) -> float:
         return float("nan")
     differences = np.array([fold["head"] - fold["baseline"] for fold in judged])
     share = float(np.mean([fold["share"] for fold in judged]))
-    return float(np.sqrt((1 / len(judged) + share / (1 - share)) * differences.var(ddof=1)))
+    return corrected_error(differences, share / (1 - share))
 
 
 def _plain(value: object) -> object:

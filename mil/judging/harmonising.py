@@ -9,6 +9,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mil.cohort.around import Around
 from mil.cohort.cohort import Cohort
 from mil.cohort.source import BagSource
 from mil.errors import CohortError
@@ -22,8 +23,8 @@ Method = Literal["combat", "coral"]
 METHODS: Final[tuple[Method, ...]] = ("combat", "coral")
 
 
-class Window:
-    """Some slides of a source.
+class Window(Around):
+    """Some slides of a source; its fingerprint stays the source's, for what is chosen is known from the cases.
 
     Args:
         source: The source.
@@ -32,37 +33,23 @@ class Window:
     """
 
     def __init__(self, source: BagSource, rows: Sequence[int], encoder: str) -> None:
-        self._source, self._rows, self._encoder = source, tuple(rows), encoder
+        super().__init__(source)
+        self._rows, self._encoder = tuple(rows), encoder
 
     @property
     def ids(self) -> tuple[str, ...]:
         """Of the chosen slides."""
-        return tuple(self._source.ids[row] for row in self._rows)
+        return tuple(self.source.ids[row] for row in self._rows)
 
     @property
     def sizes(self) -> NDArray[np.int64]:
         """Of the chosen slides."""
-        return self._source.sizes[list(self._rows)]
-
-    @property
-    def width(self) -> int:
-        """That of the source."""
-        return self._source.width
+        return self.source.sizes[list(self._rows)]
 
     @property
     def encoder(self) -> str:
         """As given."""
         return self._encoder
-
-    @property
-    def mpp(self) -> tuple[float, ...]:
-        """Those of the source."""
-        return self._source.mpp
-
-    @property
-    def fingerprint(self) -> str:
-        """That of the source: what is chosen is known from the cases."""
-        return self._source.fingerprint
 
     def features(self, row: int, tiles: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Read tiles of a chosen slide.
@@ -74,7 +61,7 @@ class Window:
         Returns:
             float32 [n, D].
         """
-        return self._source.features(self._rows[row], tiles)
+        return self.source.features(self._rows[row], tiles)
 
     def coords(self, row: int) -> NDArray[np.int64]:
         """Where the tiles of a chosen slide are.
@@ -85,7 +72,7 @@ class Window:
         Returns:
             [N, 2].
         """
-        return self._source.coords(self._rows[row])
+        return self.source.coords(self._rows[row])
 
 
 def harmonised(run: RunFolder, cohort: Cohort, method: Method) -> Cohort:

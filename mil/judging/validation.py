@@ -11,6 +11,19 @@ from numpy.typing import NDArray
 from mil.extra import library
 
 
+def corrected_error(differences: NDArray[np.float64], share: float) -> float:
+    """Standard error of a mean over folds, widened because their training cases overlap (Nadeau & Bengio 2003).
+
+    Args:
+        differences: One a fold of each repeat, finite [J], J > 1.
+        share: Test cases over training cases of a fold.
+
+    Returns:
+        The error.
+    """
+    return math.sqrt((1 / differences.size + share) * float(differences.var(ddof=1)))
+
+
 def corrected_t(
     differences: NDArray[np.float64], share: float, level: float = 0.95
 ) -> tuple[float, float, float, float]:
@@ -28,7 +41,7 @@ def corrected_t(
     if kept.size < 2:
         return (float(kept.mean()) if kept.size else math.nan), math.nan, math.nan, math.nan
     t = library("scipy.stats").t
-    mean, error = float(kept.mean()), math.sqrt((1 / kept.size + share) * float(kept.var(ddof=1)))
+    mean, error = float(kept.mean()), corrected_error(kept, share)
     reach = float(t.ppf((1 + level) / 2, kept.size - 1)) * error
     p = 2 * float(t.sf(abs(mean) / error, kept.size - 1)) if error > 0 else float(mean == 0)
     return mean, mean - reach, mean + reach, p

@@ -9,32 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mil.tasks.decisions import Decisions
+from mil.tasks.one_column import OneColumn
 from mil.tasks.task import Kind
-from mil.tasks.texts import Table, check_groups, meanings
 
 
 @dataclass(frozen=True)
-class Multiclass(Decisions):
+class Multiclass(OneColumn):
     """One column whose texts fall into classes without an order."""
 
-    column: str = "label"
     labels: tuple[tuple[str, ...], ...] = (("0",), ("1",))
     """Texts of each class; the first of them is its name. In TOML a class of one text may be that text alone."""
     kind: ClassVar[Kind] = "multiclass"
 
-    def __post_init__(self) -> None:
-        check_groups(self.labels)
-
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The one column."""
-        return (self.column,)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The one column."""
-        return (f"column {self.column}",)
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The classes."""
+        return self.labels
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -46,27 +36,6 @@ class Multiclass(Decisions):
         """One logit a class."""
         return len(self.labels)
 
-    @property
-    def width(self) -> int:
-        """One number: the class."""
-        return 1
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The first text of each class."""
-        return tuple(texts[0] for texts in self.labels)
-
-    def targets(self, table: Table) -> NDArray[np.float32]:
-        """Read the number of the class.
-
-        Args:
-            table: Column -> texts.
-
-        Returns:
-            [cases, 1].
-        """
-        return meanings(table, self.column, self.labels)[:, None]
-
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Of each class.
 
@@ -77,28 +46,6 @@ class Multiclass(Decisions):
             [B, 1, K].
         """
         return logits.float().log_softmax(dim=1)[:, None]
-
-    def truth(self, targets: Tensor) -> Tensor:
-        """The class.
-
-        Args:
-            targets: [B, 1].
-
-        Returns:
-            int64 [B, 1].
-        """
-        return targets.nan_to_num(nan=-1.0).long()
-
-    def strata(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The class.
-
-        Args:
-            targets: [cases, 1].
-
-        Returns:
-            [cases].
-        """
-        return np.nan_to_num(targets[:, 0], nan=-1.0).astype(np.int64)
 
     def one_hot(self, targets: Tensor) -> Tensor:
         """True at the class.

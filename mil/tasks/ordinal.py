@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from mil.tasks.decisions import Decisions, sigmoid, two_sided
+from mil.tasks.decisions import sigmoid, two_sided
+from mil.tasks.one_column import OneColumn
 from mil.tasks.task import Kind
-from mil.tasks.texts import Table, check_groups, meanings
 
 
 @dataclass(frozen=True)
-class Ordinal(Decisions):
+class Ordinal(OneColumn):
     """One column whose texts fall into K grades, lowest first."""
 
     column: str = "grade"
@@ -30,13 +30,10 @@ class Ordinal(Decisions):
     """Texts of each grade; the first of them is its name. In TOML a grade of one text may be that text alone."""
     kind: ClassVar[Kind] = "ordinal"
 
-    def __post_init__(self) -> None:
-        check_groups(self.grades)
-
     @property
-    def columns(self) -> tuple[str, ...]:
-        """The one column."""
-        return (self.column,)
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The grades, lowest first."""
+        return self.grades
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,27 +49,6 @@ class Ordinal(Decisions):
     def outputs(self) -> int:
         """One logit a threshold, K - 1."""
         return len(self.grades) - 1
-
-    @property
-    def width(self) -> int:
-        """One number: the grade from 0."""
-        return 1
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The first text of each grade."""
-        return tuple(texts[0] for texts in self.grades)
-
-    def targets(self, table: Table) -> NDArray[np.float32]:
-        """Read the grade.
-
-        Args:
-            table: Column -> texts.
-
-        Returns:
-            [cases, 1].
-        """
-        return meanings(table, self.column, self.grades)[:, None]
 
     def log_probabilities(self, logits: Tensor) -> Tensor:
         """Of not above and above each threshold.
@@ -97,17 +73,6 @@ class Ordinal(Decisions):
         """
         above = (targets > targets.new_tensor(range(self.outputs))).long()
         return torch.where(targets.isnan(), -1, above)
-
-    def strata(self, targets: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The grade.
-
-        Args:
-            targets: [cases, 1].
-
-        Returns:
-            [cases].
-        """
-        return np.nan_to_num(targets[:, 0], nan=-1.0).astype(np.int64)
 
     def above(self, logits: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probability of a grade above each threshold.

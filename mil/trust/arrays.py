@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from mil.errors import CheckpointError
+from tiling.whole import write_whole
 
 
 def save_arrays(directory: Path, name: str, arrays: Mapping[str, NDArray[Any]], record: Mapping[str, Any]) -> None:
@@ -30,8 +30,8 @@ def save_arrays(directory: Path, name: str, arrays: Mapping[str, NDArray[Any]], 
     whole = {"format": f"oncoscope-{name}-1", "sha256": hashlib.sha256(content).hexdigest(), "record": dict(record)}
     text = json.dumps(whole, indent=1, sort_keys=True, allow_nan=False) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / f"{name}.safetensors", content)
-    _replace(directory / f"{name}.json", text.encode())
+    write_whole(directory / f"{name}.safetensors", content)
+    write_whole(directory / f"{name}.json", text.encode())
 
 
 def load_arrays(directory: Path, name: str) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -62,12 +62,3 @@ def load_arrays(directory: Path, name: str) -> tuple[dict[str, NDArray[Any]], di
     if not all(np.isfinite(value).all() for value in arrays.values()) or not isinstance(whole.get("record"), dict):
         raise CheckpointError(f"The saved {name} hold what is no number.")
     return arrays, whole["record"]
-
-
-def _replace(path: Path, content: bytes) -> None:
-    draft = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

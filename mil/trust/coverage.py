@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mil.errors import CalibrationError
+from mil.judging.decisions import wilson as of_hits
 from mil.trust.parts import patient_rows, some_patients
-
-NORMAL_95 = 1.959963984540054
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:
-    """Interval of 95 % of a proportion (Wilson, JASA 22:209, 1927).
+    """Interval of 95 % of a share; nothing is known of none.
 
     Args:
         share: The proportion seen, 0 to 1.
@@ -27,12 +26,7 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     >>> [round(end, 3) for end in wilson(0.9, 100)]
     [0.826, 0.945]
     """
-    if not count:
-        return 0.0, 1.0
-    square = NORMAL_95**2
-    middle = (share + square / (2 * count)) / (1 + square / count)
-    half = NORMAL_95 * np.sqrt(share * (1 - share) / count + square / (4 * count**2)) / (1 + square / count)
-    return float(max(middle - half, 0.0)), float(min(middle + half, 1.0))
+    return of_hits(share * count, count) if count else (0.0, 1.0)
 
 
 def coverage(sets: NDArray[np.bool_], truth: NDArray[np.int64], patients: Sequence[str]) -> dict[str, Any]:

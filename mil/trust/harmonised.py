@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mil.cohort.around import Around
 from mil.cohort.source import BagSource
 from mil.errors import CalibrationError
 from mil.trust.combat import Combat, Straight
@@ -17,7 +18,7 @@ from mil.trust.moments import Moments, slide_moments
 Map = Straight | Turned
 
 
-class Harmonised:
+class Harmonised(Around):
     """A source whose features go through one map a slide.
 
     Args:
@@ -27,23 +28,9 @@ class Harmonised:
     """
 
     def __init__(self, source: BagSource, maps: Sequence[Map], name: str) -> None:
-        self._source, self._maps = source, tuple(maps)
+        super().__init__(source)
+        self._maps = tuple(maps)
         self._encoder = f"{source.encoder} {name}".strip()
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """Those of the source."""
-        return self._source.ids
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Those of the source."""
-        return self._source.sizes
-
-    @property
-    def width(self) -> int:
-        """That of the source."""
-        return self._source.width
 
     @property
     def encoder(self) -> str:
@@ -51,14 +38,9 @@ class Harmonised:
         return self._encoder
 
     @property
-    def mpp(self) -> tuple[float, ...]:
-        """Those of the source."""
-        return self._source.mpp
-
-    @property
     def fingerprint(self) -> str:
         """sha256 of the source's and of all maps, hex."""
-        digest = hashlib.sha256(self._source.fingerprint.encode())
+        digest = hashlib.sha256(self.source.fingerprint.encode())
         for each in self._maps:
             for value in vars(each).values():
                 digest.update(np.ascontiguousarray(value).tobytes())
@@ -74,18 +56,7 @@ class Harmonised:
         Returns:
             float32 [n, D].
         """
-        return self._maps[row](self._source.features(row, tiles))
-
-    def coords(self, row: int) -> NDArray[np.int64]:
-        """Where the tiles are.
-
-        Args:
-            row: Which slide.
-
-        Returns:
-            [N, 2], as the source says.
-        """
-        return self._source.coords(row)
+        return self._maps[row](self.source.features(row, tiles))
 
 
 def harmonise(

@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from mil.cohort.cohort import Cohort
 from mil.errors import ExperimentError, SealError
 from mil.experiment.folder import CARD, RunFolder
 from mil.experiment.sealed import SEAL, seal_table
-from tiling.commit import read_manifest, sync
+from tiling.commit import read_manifest
 from tiling.lock import locked
+from tiling.whole import write_whole
 
 OPENINGS: Final = "openings.json"
 HEADING: Final = "## Openings of the sealed test set"
@@ -46,7 +45,7 @@ class Opening:
         with locked(self.run.path / ".seal.lock"):
             record = _read(self.run)
             record["openings"][self.number - 1]["result"] = hashlib.sha256(result.encode()).hexdigest()
-            _write(self.run.path / OPENINGS, json.dumps(record, indent=1) + "\n")
+            write_whole(self.run.path / OPENINGS, _text(record))
 
 
 def open_seal(
@@ -80,8 +79,8 @@ def open_seal(
         when = datetime.now(UTC).isoformat(timespec="seconds")
         opening = {"number": number, "when": when, "judged": judged, "unsealed": number > 1, "result": None}
         record["openings"].append(opening)
-        _write(run.path / OPENINGS, json.dumps(record, indent=1) + "\n")
-        _write(run.path / CARD, _card((run.path / CARD).read_text(encoding="utf-8"), opening))
+        write_whole(run.path / OPENINGS, _text(record))
+        write_whole(run.path / CARD, _card((run.path / CARD).read_text(encoding="utf-8"), opening).encode())
     return Opening(run, number, run.experiment.sealed(cohort))
 
 
@@ -113,10 +112,5 @@ def _card(text: str, opening: Mapping[str, Any]) -> str:
     return f"{text.rstrip()}\n{heading}{opening['number']}. {opening['when']}: {opening['judged']}; {how}.\n"
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, and through to the disk."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    sync(draft)
-    os.replace(draft, path)  # noqa: PTH105 - the rename is the commit
-    sync(path.parent)
+def _text(record: object) -> bytes:
+    return (json.dumps(record, indent=1) + "\n").encode()

@@ -26,6 +26,7 @@ from mil.tuning.search import Search, Told
 from mil.tuning.tries import Try, judge_try
 from tiling.fingerprint import fingerprint
 from tiling.pool import LocalPool, Pool
+from tiling.whole import write_whole
 
 BEST, REPORT = "best.toml", "tune.json"
 OUTER: Final = "outer"
@@ -94,8 +95,8 @@ def tune(plan: Plan, out: Path, pool: Pool | None = None, told: Told | None = No
             "nested": {"folds": outer, **_worth(outer)} if outer else None,
             "trials": [trial.table() for trial in trials],
         }
-        _write(out / BEST, _best(plan, winner, out))
-        _write(out / REPORT, json.dumps(document, indent=1, allow_nan=False) + "\n")
+        write_whole(out / BEST, _best(plan, winner, out).encode())
+        write_whole(out / REPORT, (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
     return document
 
 
@@ -125,13 +126,6 @@ def _request(plan: Plan, source: Source) -> str:
     space = [asdict(entry) for entry in plan.space]
     spec = asdict(replace(plan.spec, trials=1))
     return fingerprint(tables=plan.tables, space=space, spec=spec, cases=source.digest)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(path)
 
 
 def _quiet(done: int, total: int) -> None:

@@ -7,7 +7,6 @@ Machine Learning 24, 1996). Nobody needs another's data, encoder or code: a memb
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from mil.errors import CheckpointError, CohortError, ExperimentError
 from mil.strict import build, plain
+from tiling.whole import write_whole
 
 FORMAT = "oncoscope-stack-1"
 NOTICE = "Research use only. Not for diagnosis."
@@ -67,10 +67,8 @@ class Stack:
         Args:
             path: The file.
         """
-        draft = path.with_name(f"{path.name}.{os.getpid()}.part")
         table = {"format": FORMAT, "notice": NOTICE, "stack": plain(self)}
-        draft.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-        draft.replace(path)
+        write_whole(path, (json.dumps(table, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> Stack:

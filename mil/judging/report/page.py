@@ -14,6 +14,7 @@ from mil.judging.report.chapters import Chapter, of_groups, of_models, questions
 from mil.judging.report.drawing import Document
 from mil.judging.report.others import others
 from mil.judging.report.words import interval, number, words
+from tiling.whole import write_whole
 
 TEMPLATES: Final = Path(__file__).parent
 PAGE, DATA = "report.html", "report.json"
@@ -68,12 +69,9 @@ def write(document: Mapping[str, Any], command: str, folder: Path) -> dict[str, 
     Returns:
         What each file is -> its name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     texts = {PAGE: render(document, command), DATA: data_of(document)}
     for name, text in texts.items():
-        draft = folder / f".{name}.building"
-        draft.write_text(text, encoding="utf-8")
-        Path(draft).replace(folder / name)
+        write_whole(folder / name, text.encode())
     return {"report_html": PAGE, "report_json": DATA}
 
 
