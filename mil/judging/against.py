@@ -11,6 +11,7 @@ from mil.errors import CohortError, MetricError
 from mil.experiment.folder import RunFolder
 from mil.judging.cases import Asked
 from mil.judging.compare import compare
+from mil.judging.elsewhere import learnt_case
 from mil.judging.figure import Json
 from mil.judging.predicted import Predicted, elsewhere, out_of_fold
 
@@ -39,13 +40,11 @@ def check_unseen(other: RunFolder, cohort: Cohort) -> None:
     Raises:
         CohortError: It has, and would be judged by heart; names the row.
     """
-    trained = set(other.out_of_fold().patients)
-    for case in cohort.cases:
-        if case.patient in trained:
-            raise CohortError(
-                f"Row {case.row} of the table of labels is of a patient that the other run was trained on, so the two "
-                "cannot be compared on these cases."
-            )
+    if (case := learnt_case(other, cohort)) is not None:
+        raise CohortError(
+            f"Row {case.row} of the table of labels is of a patient that the other run was trained on, so the two "
+            "cannot be compared on these cases."
+        )
 
 
 def against(run: RunFolder, other: RunFolder, said: Predicted, cohort: Cohort | None, asked: Asked) -> Json:

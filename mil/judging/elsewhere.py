@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mil.cohort.cohort import Cohort
+from mil.cohort.cohort import Case, Cohort
 from mil.cohort.read import read_cohort
 from mil.cohort.spec import CohortSpec
 from mil.errors import BagError, CohortError, LabelError
@@ -87,10 +87,22 @@ def _check_patients(run: RunFolder, cohort: Cohort) -> None:
     Raises:
         CohortError: Somebody was; names the row.
     """
+    if (case := learnt_case(run, cohort)) is not None:
+        raise CohortError(
+            f"Row {case.row} of the table of labels is of a patient of training, so this cohort is not external; "
+            "take other rows with --where."
+        )
+
+
+def learnt_case(run: RunFolder, cohort: Cohort) -> Case | None:
+    """The first case whose patient a run was trained on.
+
+    Args:
+        run: Which.
+        cohort: Of elsewhere; labels are not looked at.
+
+    Returns:
+        The case; None where there is none.
+    """
     trained = set(run.out_of_fold().patients)
-    for case in cohort.cases:
-        if case.patient in trained:
-            raise CohortError(
-                f"Row {case.row} of the table of labels is of a patient of training, so this cohort is not external; "
-                "take other rows with --where."
-            )
+    return next((case for case in cohort.cases if case.patient in trained), None)
