@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mil.errors import ExperimentError
 from mil.tuning.choice import Trial, winner_of
+from mil.tuning.journal import JOURNAL, journal
 from mil.tuning.search import lags
 from mil.tuning.toml import write_toml
 
@@ -43,3 +47,9 @@ VALUES = st.recursive(
 @given(st.dictionaries(st.text(), st.dictionaries(st.text(), VALUES, max_size=3), max_size=3))
 def test_toml_that_is_written_reads_back_the_same(tables: dict[str, dict[str, Any]]) -> None:
     assert tomllib.loads(write_toml(tables)) == tables
+
+
+def test_a_damaged_line_of_the_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / JOURNAL).write_text('{"op_code": 0}\nnot JSON\n{"half')
+    with pytest.raises(ExperimentError, match="Line 2 of the journal"), journal(tmp_path):
+        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,10 +84,21 @@ def study(storage: Any, name: str, request: str) -> Any:  # noqa: ANN401 - Optun
 
 
 def _mend(path: Path) -> None:
-    """Cut off a last line that a killed process did not finish: a line appended to it could not be read."""
+    """Cut off a last line that a killed process did not finish: a line appended to it could not be read.
+
+    Raises:
+        ExperimentError: A line before it is no JSON.
+    """
     if not path.is_file():
         return
     content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
+    for number, line in enumerate(content[:whole].splitlines(), 1):
+        try:
+            json.loads(line)
+        except ValueError as error:
+            raise ExperimentError(
+                f"Line {number} of the journal of the tuning is damaged; tune into a new folder."
+            ) from error
     if whole < len(content):
         os.truncate(path, whole)
